@@ -1,0 +1,87 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Errors a user may meet, and the exit code that each one ends a command with.
+
+Code that finds a user's mistake raises one of these with a message in three parts: what is wrong,
+the value and where it came from, what to do. The command line prints that message as one line.
+Anything else that escapes is a defect of ours and keeps its stack trace.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_DOES_NOT_FIT = 3
+EXIT_INCOMPLETE = 4
+EXIT_PREEMPTED = 75
+
+EXIT_CODES = {
+    EXIT_OK: "done",
+    EXIT_FAILED: "failed",
+    EXIT_USAGE: "wrong usage or configuration",
+    EXIT_DOES_NOT_FIT: "does not fit in memory",
+    EXIT_INCOMPLETE: "incomplete: some members or runs failed, the rest is done",
+    EXIT_PREEMPTED: "preempted and saved: restart me",
+}
+
+
+class FlanError(Exception):
+    """A failure with a message for the user; the command exits with `exit_code`."""
+
+    exit_code = EXIT_FAILED
+
+
+class UsageError(FlanError, ValueError):
+    """Wrong usage or configuration: the user can fix it and try again."""
+
+    exit_code = EXIT_USAGE
+
+
+class DataError(FlanError, ValueError):
+    """Input data is malformed; the message names file, line and what is wrong."""
+
+
+class IncompleteError(FlanError):
+    """Some members or runs failed while the rest is done."""
+
+    exit_code = EXIT_INCOMPLETE
+
+
+class PreemptedError(FlanError):
+    """Asked to stop; the state was saved and a restart continues from it."""
+
+    exit_code = EXIT_PREEMPTED
+
+
+def closest(name: str, known: Iterable[str], num: int = 3) -> list[str]:
+    """Returns up to `num` known names nearest to `name`, best first.
+
+    A name that contains `name`, or that `name` contains, counts as near even when its spelling
+    differs a lot in length (`cot` finds `flan_cot`).
+    """
+    known = sorted(set(known))
+    lowered = {candidate.lower(): candidate for candidate in reversed(known)}
+    near = difflib.get_close_matches(name.lower(), list(lowered), n=num, cutoff=0.5)
+    inside = [k for k in lowered if name.lower() in k or k in name.lower()] if name else []
+    return [lowered[k] for k in dict.fromkeys([*near, *sorted(inside, key=len)])][:num]
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], remedy: str = "") -> UsageError:
+    """Returns the error for a name that is not among the `known` ones of this `kind`.
+
+    Example:
+        >>> print(unknown_name("mixture", "flam2022", ["flan2022", "cot"]))
+        unknown mixture 'flam2022'; did you mean 'flan2022'?
+    """
+    known = list(known)
+    near = closest(name, known)
+    if near:
+        hint = "did you mean " + " or ".join(repr(n) for n in near) + "?"
+    elif known:
+        shown = sorted(known)[:10]
+        hint = "known: " + ", ".join(shown) + (", ..." if len(known) > len(shown) else "")
+    else:
+        hint = "none is known"
+    return UsageError(f"unknown {kind} {name!r}; {hint}" + (f" {remedy}" if remedy else ""))
