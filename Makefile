@@ -1,0 +1,34 @@
+# Two commands for a newcomer: `make quickstart` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Tests run on this many processes; two suit two cores.
+WORKERS ?= 2
+
+.PHONY: quickstart test test-parity lint clean
+
+# A stamp per set of extras: installing again only when setup.py changed.
+$(VENV)/.installed-%: setup.py
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing flan_jax[$*] into $(VENV) (about two minutes the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	@touch $@
+
+quickstart: $(VENV)/.installed-test
+	@$(BIN)/flan-jax quickstart
+
+test: $(VENV)/.installed-test lint
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not parity and not large" --doctest-modules tests flan_jax
+
+lint: $(VENV)/.installed-test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+# torch is pinned to the release whose CPU build suffices for comparisons.
+test-parity: $(VENV)/.installed-test
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' -e '.[hf]'
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m parity tests
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info quickstart

@@ -1,0 +1,71 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Arguments that several commands share."""
+
+import argparse
+
+from flan_jax.core.errors import UsageError
+
+
+def add_gin(parser: argparse.ArgumentParser) -> None:
+    """Adds T5X's Gin flags and `--recipe`."""
+    group = parser.add_argument_group("configuration")
+    group.add_argument(
+        "--recipe", metavar="NAME", help="a file of gin/recipes, by name (without .gin)"
+    )
+    group.add_argument(
+        "--gin_file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a Gin file; may be repeated, later files override earlier ones",
+    )
+    group.add_argument(
+        "--gin_search_paths",
+        default="",
+        metavar="DIRS",
+        help="comma-separated folders where Gin files are looked for, before the shipped ones",
+    )
+    group.add_argument(
+        "--gin.NAME=VALUE",
+        dest="_",
+        action="store_true",
+        help="bind a macro (--gin.TRAIN_STEPS=1000) or a parameter (--gin.train.seed=1)",
+    )
+
+
+def parse_gin(args: argparse.Namespace, extra: list[str] | None = None) -> None:
+    """Parses what `add_gin` took, then `extra` bindings, into the current configuration."""
+    from flan_jax import config
+
+    files = [config.recipe_file(args.recipe)] if args.recipe else []
+    files += args.gin_file
+    if not files:
+        raise UsageError(
+            "no configuration; give --recipe NAME (one of: "
+            + ", ".join(config.recipes())
+            + ") or --gin_file FILE"
+        )
+    paths = [path for path in args.gin_search_paths.split(",") if path]
+    config.parse(files, [*args.gin_bindings, *(extra or [])], paths)
+
+
+def add_modules(parser: argparse.ArgumentParser) -> None:
+    """Adds `--module_import`, the modules that register tasks."""
+    parser.add_argument(
+        "--module_import",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="module that registers tasks and mixtures (default: tasks.mixtures); may be repeated",
+    )
+
+
+def import_modules(args: argparse.Namespace) -> list[str]:
+    """Imports the modules of `--module_import` and returns their names."""
+    from flan_jax import config
+
+    names = args.module_import or ["tasks.mixtures"]
+    for name in names:
+        config.import_module(name, "--module_import")
+    return names

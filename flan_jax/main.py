@@ -1,0 +1,110 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The command line `flan-jax`: picks a subcommand, turns errors into one line and an exit code.
+
+Nothing heavy is imported before a command runs, so that `--help` answers at once.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import flan_jax
+from flan_jax.core import errors
+
+# Command -> module under flan_jax.commands and what it does, in the order of a first visit.
+COMMANDS = {
+    "quickstart": ("quickstart", "build, finetune, evaluate and draw the embedded mini collection"),
+    "inspect": ("inspect", "browse mixtures and tasks, their counts and rendered prompts"),
+    "vocab": ("vocab", "train a SentencePiece vocabulary on a mixture's text"),
+    "build": ("build", "render and tokenize a mixture into a token store"),
+    "train": ("train", "finetune a model"),
+    "eval": ("evaluate", "evaluate a checkpoint: scores and every prediction"),
+    "infer": ("infer", "answer prompts from a file"),
+    "sweep": ("sweep", "run a grid of finetunings and evaluations"),
+    "report": ("report", "draw curves and tables of a sweep"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are one line that names the nearest option."""
+
+    def error(self, message: str) -> NoReturn:
+        options = [o for action in self._actions for o in action.option_strings]
+        if message.startswith("unrecognized arguments: "):
+            bad = message.removeprefix("unrecognized arguments: ").split()[0]
+            near = errors.closest(bad.split("=")[0], options)
+            message = f"unknown argument {bad!r}" + (f"; did you mean {near[0]}?" if near else "")
+        raise errors.UsageError(f"{message} (see {self.prog} --help)")
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """Returns the parser; only the module of `command` is imported to describe its arguments."""
+    parser = _Parser(
+        prog="flan-jax",
+        description="Instruction finetuning in JAX, after Chung et al. 2022.",
+        epilog="exit codes: " + "; ".join(f"{k} {v}" for k, v in errors.EXIT_CODES.items()),
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"flan_jax {flan_jax.__version__}")
+    subparsers = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=_Parser
+    )
+    for name, (module, summary) in COMMANDS.items():
+        if name != command:
+            subparsers.add_parser(name, help=summary)
+            continue
+        implementation = importlib.import_module(f"flan_jax.commands.{module}")
+        subparser = subparsers.add_parser(
+            name,
+            help=summary,
+            description=implementation.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        implementation.add_arguments(subparser)
+        subparser.set_defaults(run=implementation.run)
+    return parser
+
+
+def run(argv: Sequence[str]) -> None:
+    """Parses `argv` and runs the command; a user's mistake raises `UsageError`."""
+    command = next((a for a in argv if not a.startswith("-")), None)
+    if command is not None and command not in COMMANDS:
+        raise errors.unknown_name("command", command, COMMANDS, "(see flan-jax --help)")
+    # Gin bindings have the form --gin.NAME=VALUE, which no argparse option can describe.
+    bindings = [a.removeprefix("--gin.") for a in argv if a.startswith("--gin.")]
+    args = build_parser(command).parse_args([a for a in argv if not a.startswith("--gin.")])
+    if bindings and not hasattr(args, "gin_file"):
+        raise errors.UsageError(f"flan-jax {command} takes no Gin bindings, got {bindings[0]!r}")
+    args.gin_bindings = bindings
+    args.run(args)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code."""
+    # TensorFlow and XLA print start-up notes that say nothing to a user.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        run(sys.argv[1:] if argv is None else argv)
+        return errors.EXIT_OK
+    except errors.FlanError as error:
+        print(f"flan-jax: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("flan-jax: interrupted; what was finished is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output (head, less) went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return errors.EXIT_OK
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        print(f"flan-jax: error: {error.strerror or error}{where}", file=sys.stderr)
+        return errors.EXIT_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Packaging of flan_jax: requirements with their reasons, extras, the console script, data files."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "flan_jax/__init__.py").read_text())[1]
+
+# Each lower bound is the oldest release this code was run with, each upper bound the next one that
+# may break it.
+INSTALL_REQUIRES = [
+    "jax>=0.10,<0.11.1",  # 0.11.1 drops a type that flax 0.12.8 builds on
+    "flax>=0.12.8,<0.13",  # linen is frozen; minor releases move nnx, which linen's package loads
+    "optax>=0.2.8,<0.3",  # the GradientTransformation protocol
+    "orbax-checkpoint>=0.12,<1",  # 1.0 makes another API the top level
+    "seqio>=0.0.20,<0.1",  # the registries; no newer release exists
+    "tensorflow>=2.20,<3",  # SeqIO's datasets
+    "tensorflow-datasets>=4.9.10,<5",  # builders under today's names and versions
+    "gin-config>=0.5,<0.6",  # config.py reads its parsed bindings
+    "grain>=0.2.18,<0.3",  # workers and prefetch of training input
+    "clu>=0.0.12,<0.1",  # the metric-writer interface
+    "tensorboard>=2.20,<3",  # clu's writers need it and TensorFlow no longer brings it
+    "sentencepiece>=0.2.1,<0.3",  # 0.2.1 has wheels for current Pythons
+    "numpy>=1.26,<3",
+    "etils[epath]>=1.9,<2",  # local and bucket paths alike
+    "matplotlib>=3.9,<4",  # figures
+    "jinja2>=3.1.6,<4",  # HTML reports, always autoescaped
+    "rouge-score>=0.1.2,<0.2",  # ROUGE-L as Natural-Instructions measures it
+    "tqdm>=4.66,<5",  # progress bars
+]
+
+EXTRAS = {
+    "tpu": ["jax[tpu]>=0.10,<0.11.1"],
+    "gpu": ["jax[cuda12]>=0.10,<0.11.1"],
+    # Comparisons with, and conversion to, Hugging Face models; a CPU build of torch is enough.
+    "hf": ["torch>=2.6,<3", "transformers>=5,<6", "safetensors>=0.5,<1"],
+    "test": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "hypothesis>=6.100,<7", "ruff>=0.9,<1"],
+}
+
+
+def gin_files() -> list[str]:
+    """Returns the Gin files, relative to gin/."""
+    return sorted(str(p.relative_to(ROOT / "gin")) for p in (ROOT / "gin").rglob("*.gin"))
+
+
+setup(
+    name="flan_jax",
+    version=VERSION,
+    description="Instruction finetuning in JAX: the Flan collection, Flan-T5 and Flan-PaLM",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    # Named packages only: namespace discovery would take gin/ and install it over gin-config.
+    packages=[
+        *find_packages(include=["flan_jax", "flan_jax.*", "tasks", "tasks.*"]),
+        "flan_jax.gin_files",
+    ],
+    # gin/ lies beside the package in a checkout and inside it once installed; config.py looks in
+    # both. It must never hold an __init__.py.
+    package_dir={"flan_jax.gin_files": "gin"},
+    package_data={
+        "flan_jax": ["**/*.j2", "**/*.csv"],
+        "flan_jax.gin_files": gin_files(),
+        "tasks": ["**/*.jsonl", "**/*.model", "**/*.vocab", "**/*.csv", "**/*.txt"],
+    },
+    include_package_data=False,
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["flan-jax = flan_jax.main:main"]},
+)

@@ -1,0 +1,44 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Files are written whole or not at all; bad JSON names file and line."""
+
+import hashlib
+
+import pytest
+
+from flan_jax.core import files
+from flan_jax.core.errors import DataError
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="stop"), files.atomic_open(path) as file:
+        file.write("half of the new one")
+        raise RuntimeError("stop")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_writes_create_folders_and_round_trip(tmp_path):
+    path = tmp_path / "deep" / "b.json"
+    files.write_json(path, {"b": 1, "a": ["é", None]})
+    assert files.read_json(path) == {"a": ["é", None], "b": 1}
+    assert path.read_text().index('"a"') < path.read_text().index('"b"')
+    assert path.stat().st_mode & 0o444 == 0o444
+
+
+def test_bad_json_names_file_and_line(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text('{"a": 1,\n oops}')
+    with pytest.raises(DataError, match=r"c\.json:2: not valid JSON"):
+        files.read_json(path)
+    path.write_bytes(b'{"a": "\xff"}')
+    with pytest.raises(DataError, match="not UTF-8"):
+        files.read_json(path)
+
+
+def test_sha256_of_a_file(tmp_path):
+    path = tmp_path / "d"
+    path.write_bytes(b"x" * 3_000_000)
+    assert files.sha256_file(path) == hashlib.sha256(b"x" * 3_000_000).hexdigest()
