@@ -1,0 +1,139 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tidy score tables: one row per number, in one CSV layout that every later step reads.
+
+A row of `scores.csv` holds `COLUMNS`; a table of several runs has one more column for each setting
+of its runs (number of tasks, size, seed). Values are percentages unless a metric's name says
+otherwise. `subtask` is a task's name, or `MEAN` for the unweighted mean over a group's tasks: there
+`n` counts tasks, and `stderr` is the standard error over tasks; elsewhere `n` counts examples.
+"""
+
+import csv
+import dataclasses
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from flan_jax.core import errors, files
+from flan_jax.evals import metrics
+
+COLUMNS = (
+    "model", "step", "benchmark", "protocol", "subtask", "metric", "value", "n", "stderr"
+)  # fmt: skip
+
+MEAN = "_mean"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Score:
+    """One number of an evaluation."""
+
+    model: str
+    step: int
+    benchmark: str  # a group of tasks, such as 'held_in'
+    protocol: str  # how the model was asked, such as 'greedy'
+    subtask: str  # a task's name, or MEAN
+    metric: str
+    value: float
+    n: int  # examples; tasks where subtask is MEAN
+    stderr: float | None  # None where unknown
+    settings: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of the run
+
+    @property
+    def sort_key(self) -> tuple:
+        """Rows are written in this order."""
+        settings = tuple((name, _natural(value)) for name, value in sorted(self.settings.items()))
+        names = (self.model, self.step, self.benchmark, self.protocol, self.subtask, self.metric)
+        return (settings, names)
+
+
+def macro_means(scores: Iterable[Score]) -> list[Score]:
+    """Returns the unweighted mean over tasks, one row for each group, protocol and metric."""
+    grouped = defaultdict(list)
+    for score in scores:
+        if score.subtask != MEAN:
+            settings = tuple(sorted(score.settings.items()))
+            name = (score.model, score.step, score.benchmark, score.protocol, score.metric)
+            grouped[name, settings].append(score)
+    means = []
+    for members in grouped.values():
+        value, stderr = metrics.mean_and_stderr([member.value for member in members])
+        means.append(
+            dataclasses.replace(
+                members[0], subtask=MEAN, value=value, n=len(members), stderr=stderr
+            )
+        )
+    return means
+
+
+def write_scores(path: str | os.PathLike, scores: Sequence[Score]) -> None:
+    """Writes rows as CSV, sorted and atomically: equal scores give equal bytes.
+
+    Settings become columns after `COLUMNS`, in alphabetical order; a run without one leaves it
+    empty.
+    """
+    settings = sorted({name for score in scores for name in score.settings})
+    clash = set(settings) & set(COLUMNS)
+    if clash:
+        raise errors.UsageError(
+            f"a run's setting may not be called {sorted(clash)[0]!r}: {path} has a column of that "
+            "name; rename the setting"
+        )
+    with files.atomic_open(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*COLUMNS, *settings])
+        for score in sorted(scores, key=lambda score: score.sort_key):
+            row = [_cell(getattr(score, column)) for column in COLUMNS]
+            writer.writerow([*row, *(score.settings.get(name, "") for name in settings)])
+
+
+def read_scores(path: str | os.PathLike) -> list[Score]:
+    """Reads a table written by `write_scores`, or by anybody in its layout.
+
+    Raises:
+        DataError: naming file and line, if a column is missing or a number is malformed.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
+        if missing:
+            raise errors.DataError(
+                f"{path}:1: no column {missing[0]!r}; a score table has the columns "
+                + ",".join(COLUMNS)
+            )
+        return [_score(path, reader.line_num, row) for row in reader]
+
+
+def _score(path: str | os.PathLike, line: int, row: dict) -> Score:
+    if None in row or None in row.values():
+        raise errors.DataError(f"{path}:{line}: the row has not as many cells as the header")
+    settings = {k: v for k, v in row.items() if k not in COLUMNS and v != ""}
+    try:
+        return Score(
+            model=row["model"],
+            step=int(row["step"]),
+            benchmark=row["benchmark"],
+            protocol=row["protocol"],
+            subtask=row["subtask"],
+            metric=row["metric"],
+            value=float(row["value"]),
+            n=int(row["n"]),
+            stderr=float(row["stderr"]) if row["stderr"] else None,
+            settings=settings,
+        )
+    except ValueError as error:
+        raise errors.DataError(f"{path}:{line}: {error} (step, value, n, stderr)") from None
+
+
+def _cell(value: str | int | float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _natural(value: str) -> tuple:
+    """Numbers before text, numbers by size: 4, 16, all."""
+    try:
+        return (0, float(value), value)
+    except ValueError:
+        return (1, 0.0, value)
