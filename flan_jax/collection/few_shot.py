@@ -1,0 +1,80 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Exemplars: which rows a few-shot prompt may show, and which it does.
+
+Exemplars come from the task's own train split. The pool is a seeded choice of its rows, the same
+for every query of the task, so that drawing needs no second pass over the source.
+"""
+
+from collections.abc import Callable, Sequence
+
+from flan_jax.collection.sources import choose
+from flan_jax.collection.spec import TRAIN, Drop, Fields, TaskSpec
+from flan_jax.core.rng import ExampleKey
+
+# Candidates drawn beyond those wanted, to replace any that turn out to be the query itself.
+_SPARE = 4
+
+
+class ExemplarPool:
+    """Rows to draw exemplars from.
+
+    Args:
+        entries: (index in the train split, fields) of each row.
+        exclude_self: never draw the query's own row or one that `same` calls the same.
+    """
+
+    def __init__(self, entries: Sequence[tuple[int, Fields]], *, exclude_self: bool = True):
+        self._entries = list(entries)
+        self._exclude_self = exclude_self
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @classmethod
+    def load(cls, spec: TaskSpec, seed: int) -> "ExemplarPool":
+        """Returns the pool of a task: up to `pool_size` rows of its train split."""
+        num_rows = spec.source.num_rows(TRAIN)
+        chosen = choose(num_rows, spec.few_shot.pool_size, seed, f"{spec.name}/exemplars")
+        left = num_rows if chosen is None else len(chosen)
+        entries = []
+        for index, (position, row) in enumerate(spec.source.rows(TRAIN)):
+            if left == 0:
+                break
+            if chosen is not None and index not in chosen:
+                continue
+            left -= 1
+            try:
+                entries.append((position, spec.fields(row)))
+            except Drop:
+                continue
+        return cls(entries, exclude_self=spec.few_shot.exclude_self)
+
+    def draw(
+        self,
+        key: ExampleKey,
+        num: int,
+        *,
+        train_index: int | None,
+        same: Callable[[Fields], bool],
+    ) -> list[tuple[int, Fields]]:
+        """Returns up to `num` (index, fields), in random order.
+
+        Args:
+            key: the query's key.
+            num: how many are wanted.
+            train_index: the query's index if it is a row of the train split.
+            same: whether fields show the query itself under another index.
+        """
+        if not self._exclude_self:
+            order = key.sample("exemplars", len(self._entries), num)
+            return [self._entries[i] for i in order]
+        drawn = []
+        for i in key.sample("exemplars", len(self._entries), num + _SPARE):
+            index, fields = self._entries[i]
+            if index == train_index or same(fields):
+                continue
+            drawn.append((index, fields))
+            if len(drawn) == num:
+                break
+        return drawn
