@@ -1,0 +1,116 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Multi-head attention with T5X's parameters, written plainly: this is the reference.
+
+Fused kernels have no dropout of T5's kind; they may serve later where dropout is 0. Keys and
+values are kept as `[batch, heads, length, kv]`: the layout in which the cache of a decoder is read
+without a transposition at every step.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from flan_jax.core import axes
+from flan_jax.models.layers import Dense, Dropout, DType, scaled_init
+from flan_jax.parallel.rules import AxisRules, constrain
+
+# What a masked position gets. Finite, so that a row with nothing to look at stays finite too.
+MASKED = -1e10
+
+KeysValues = tuple[jax.Array, jax.Array]  # each [batch, heads, kv_length, kv]
+
+
+class Attention(nn.Module):
+    """Attention of `x` over itself or over an encoded sequence."""
+
+    num_heads: int
+    head_dim: int
+    emb_dim: int
+    dropout_rate: float
+    dtype: DType = "float32"
+    rules: AxisRules | None = None
+
+    def setup(self):
+        """Declares parameters and submodules."""
+
+        def project(scale: float = 1.0) -> Dense:
+            return Dense(
+                self.num_heads * self.head_dim,
+                (axes.EMBED, axes.JOINED_KV),
+                kernel_init=scaled_init(scale, "normal"),
+                dtype=self.dtype,
+            )
+
+        # T5 has no 1/sqrt(head_dim) in the attention; the query's initializer carries it.
+        self.query = project(1.0 / self.head_dim)
+        self.key = project()
+        self.value = project()
+        self.out = Dense(
+            self.emb_dim,
+            (axes.JOINED_KV, axes.EMBED),
+            kernel_init=scaled_init(1.0, "normal"),
+            dtype=self.dtype,
+        )
+        self.dropout = Dropout(self.dropout_rate)
+
+    def __call__(
+        self,
+        x: jax.Array,
+        source: jax.Array,
+        mask: jax.Array,
+        bias: jax.Array | None,
+        *,
+        train: bool,
+    ) -> jax.Array:
+        """Returns `[batch, q_length, embed]`.
+
+        Args:
+            x: `[batch, q_length, embed]`, where the queries come from.
+            source: `[batch, kv_length, embed]`, where keys and values come from.
+            mask: boolean, broadcastable to `[batch, heads, q_length, kv_length]`.
+            bias: float32, broadcastable to the same, or None.
+            train: whether dropout acts.
+        """
+        return self.attend(x, self.keys_values(source), mask, bias, train=train)
+
+    def keys_values(self, source: jax.Array) -> KeysValues:
+        """Returns keys and values of `source` `[batch, kv_length, embed]`."""
+        return self._split_heads(self.key(source)), self._split_heads(self.value(source))
+
+    def extend(self, x: jax.Array, cache: KeysValues, index: jax.Array) -> KeysValues:
+        """Returns `cache` with keys and values of `x` `[batch, 1, embed]` written at `index`."""
+        key, value = cache
+        new_key, new_value = self.keys_values(x)
+        return (
+            jax.lax.dynamic_update_slice_in_dim(key, new_key, index, axis=2),
+            jax.lax.dynamic_update_slice_in_dim(value, new_value, index, axis=2),
+        )
+
+    def attend(
+        self,
+        x: jax.Array,
+        keys_values: KeysValues,
+        mask: jax.Array,
+        bias: jax.Array | None,
+        *,
+        train: bool,
+    ) -> jax.Array:
+        """Returns `[batch, q_length, embed]` given ready keys and values; else as `__call__`."""
+        key, value = keys_values
+        query = self._split_heads(self.query(x))
+        weights = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
+        if bias is not None:
+            weights = weights + bias
+        weights = jnp.where(mask, weights, jnp.float32(MASKED))
+        weights = jax.nn.softmax(weights, axis=-1).astype(self.dtype)
+        weights = self.dropout(weights, train=train)
+        mixed = jnp.einsum("bhqk,bhkd->bqhd", weights, value)
+        # [batch, q_length, heads*kv]
+        return self.out(mixed.reshape(*mixed.shape[:2], self.num_heads * self.head_dim))
+
+    def _split_heads(self, x: jax.Array) -> jax.Array:
+        """Returns `[batch, heads, length, kv]` of a projection `[batch, length, heads*kv]`."""
+        x = x.reshape(*x.shape[:2], self.num_heads, self.head_dim)
+        x = constrain(x, (axes.BATCH, axes.LENGTH, axes.HEADS, axes.KV), self.rules)
+        return x.transpose(0, 2, 1, 3)

@@ -1,0 +1,63 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Model sizes by name: T5 1.1 as published, and tiny ones for a laptop.
+
+The published shapes are those of T5X's `examples/t5/t5_1_1/*.gin`, with 32,128 rows of vocabulary;
+they are the sizes of Flan-T5 (Chung et al. 2022, Table 2). The tiny ones are ours; their
+vocabulary comes from the run.
+"""
+
+from typing import Any
+
+from flan_jax.core import errors
+from flan_jax.models.t5_network import T5Config
+
+T5_VOCAB_SIZE = 32128  # 32,000 pieces and 100 sentinels, padded to a multiple of 128
+
+
+def _t5(
+    emb_dim: int, mlp_dim: int, num_layers: int, num_heads: int, head_dim: int
+) -> dict[str, Any]:
+    return dict(
+        emb_dim=emb_dim,
+        mlp_dim=mlp_dim,
+        num_encoder_layers=num_layers,
+        num_decoder_layers=num_layers,
+        num_heads=num_heads,
+        head_dim=head_dim,
+    )
+
+
+def _t5_1_1(emb_dim: int, mlp_dim: int, num_layers: int, num_heads: int) -> dict[str, Any]:
+    return _t5(emb_dim, mlp_dim, num_layers, num_heads, 64) | dict(vocab_size=T5_VOCAB_SIZE)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # name: width, MLP width, layers per stack, heads                   parameters
+    "t5_1_1_small": _t5_1_1(512, 1024, 8, 6),  #                        76,961,152
+    "t5_1_1_base": _t5_1_1(768, 2048, 12, 12),  #                      247,577,856
+    "t5_1_1_large": _t5_1_1(1024, 2816, 24, 16),  #                    783,150,080
+    "t5_1_1_xl": _t5_1_1(2048, 5120, 24, 32),  #                     2,849,757,184
+    "t5_1_1_xxl": _t5_1_1(4096, 10240, 24, 64),  #                  11,135,332,352
+    # For two CPU cores, where bfloat16 is slower than float32.
+    "tiny": _t5(64, 128, 2, 4, 16) | dict(dtype="float32"),  # 0.16 M and 128 a vocabulary row
+    "mini": _t5(128, 256, 3, 4, 32) | dict(dtype="float32"),  # 0.89 M and 256 a vocabulary row
+}
+
+
+def t5_config(preset: str, **overrides: Any) -> T5Config:
+    """Returns the configuration called `preset`, with fields of `T5Config` overridden.
+
+    Example:
+        >>> t5_config("tiny", vocab_size=512).emb_dim
+        64
+    """
+    if preset not in PRESETS:
+        raise errors.unknown_name("model preset", preset, PRESETS)
+    fields = PRESETS[preset] | overrides
+    if "vocab_size" not in fields:
+        raise errors.UsageError(
+            f"model preset {preset!r} has no vocabulary of its own; give vocab_size, the "
+            "vocabulary's padded_size"
+        )
+    return T5Config(**fields)

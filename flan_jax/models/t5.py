@@ -1,0 +1,204 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""T5 as pure functions of its parameters: what training, decoding and evaluation see of a model.
+
+Parameters are a nested dict of float32 arrays under the names of released T5X checkpoints
+(`encoder/layers_0/attention/query/kernel`). The network itself is in `models/t5_network.py`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from flan_jax.core import axes
+from flan_jax.core.errors import UsageError
+from flan_jax.core.tree import PyTree, flatten, unflatten
+from flan_jax.models import layers
+from flan_jax.models.t5_network import (
+    PARAM_SCAN_AXIS,
+    DecodeCache,
+    DecoderLayer,
+    EncoderLayer,
+    T5Config,
+    Transformer,
+)
+from flan_jax.parallel.rules import ShardingRules
+
+Batch = Mapping[str, jax.Array]
+_STACKS = ("encoder", "decoder")
+
+
+@dataclasses.dataclass(frozen=True)
+class T5:
+    """A T5 model: its configuration and the functions that use it.
+
+    Frozen and hashable: pass it to `jax.jit` as a static argument.
+
+    With `rules`, activations are laid out over the mesh that `jax.set_mesh` set, and running
+    without one is an error; without `rules` the compiler chooses.
+    """
+
+    config: T5Config
+    rules: ShardingRules | None = None
+
+    def init(self, key: jax.Array) -> PyTree:
+        """Returns freshly drawn float32 parameters.
+
+        Compile time does not grow with depth, and scanned and unscanned parameters of one key are
+        bit-equal when stacked. To create them sharded, jit this with `out_shardings`.
+        """
+        rest_key, *stack_keys = jax.random.split(key, 3)
+        params = _init_bare(self.config, rest_key)["params"]
+        for name, stack_key in zip(_STACKS, stack_keys, strict=True):
+            num_layers = _num_layers(self.config, name)
+            stacked = jax.vmap(
+                lambda k, name=name: _init_layer(self.config, name, k)["params"],
+                out_axes=PARAM_SCAN_AXIS,
+            )(jax.random.split(stack_key, num_layers))
+            params[name]["layers"] = stacked
+        return params if self.config.scan_layers else unstack_layers(params)
+
+    def logical_axes(self) -> PyTree:
+        """Returns the parameters' tree with a tuple of logical axis names for each."""
+        key = jax.random.key(0)
+
+        def names(init, *arguments) -> dict[str, Any]:
+            # Names carry no arrays, so this computes nothing.
+            return jax.eval_shape(lambda: init(self.config, *arguments, key))[layers.PARAM_AXES]
+
+        tree = names(_init_bare)
+        for name in _STACKS:
+            flat = flatten(names(_init_layer, name))
+            if self.config.scan_layers:
+                at = PARAM_SCAN_AXIS
+                flat = {path: (*n[:at], axes.LAYERS, *n[at:]) for path, n in flat.items()}
+                tree[name]["layers"] = unflatten(flat)
+            else:
+                for i in range(_num_layers(self.config, name)):
+                    tree[name][f"layers_{i}"] = unflatten(flat)
+        return unflatten({path: tuple(value) for path, value in flatten(tree).items()})
+
+    def apply(
+        self, params: PyTree, batch: Batch, *, train: bool, dropout_key: jax.Array | None = None
+    ) -> jax.Array:
+        """Returns float32 logits `[batch, length, vocab]` for each position of the targets.
+
+        Args:
+            params: as `init` returns them.
+            batch: int32 arrays under T5X's feature names. Needed are `encoder_input_tokens` and
+                `decoder_input_tokens`, `[batch, length]` each; packed rows bring
+                `encoder_segment_ids` and `decoder_segment_ids` too. Token 0 is padding.
+            train: whether dropout acts.
+            dropout_key: random key, needed if `train` and the dropout rate is above 0.
+        """
+        packed = [f"{side}_segment_ids" for side in _STACKS]
+        if len([name for name in packed if name in batch]) == 1:
+            raise UsageError(f"batch has only one of {packed}; packed rows need both")
+        rngs = {}
+        if train and self.config.dropout_rate > 0:
+            if dropout_key is None:
+                raise UsageError(
+                    f"T5.apply(train=True) with dropout_rate={self.config.dropout_rate} needs a "
+                    "dropout_key; pass one, or set the rate to 0"
+                )
+            rngs["dropout"] = dropout_key
+        return self._run(
+            None,
+            params,
+            _feature(batch, "encoder_input_tokens"),
+            _feature(batch, "decoder_input_tokens"),
+            *(batch.get(name) for name in packed),
+            train=train,
+            rngs=rngs,
+        )
+
+    def encode(
+        self,
+        params: PyTree,
+        encoder_input_tokens: jax.Array,
+        encoder_segment_ids: jax.Array | None = None,
+    ) -> jax.Array:
+        """Returns the encoded inputs `[batch, length, embed]`, without dropout."""
+        return self._run("encode", params, encoder_input_tokens, encoder_segment_ids)
+
+    def init_cache(
+        self, params: PyTree, encoder_input_tokens: jax.Array, *, max_length: int
+    ) -> DecodeCache:
+        """Encodes unpacked inputs and returns the cache to decode `max_length` positions from.
+
+        Keys and values of the encoded inputs are computed here, once.
+        """
+        return self._run("start", params, encoder_input_tokens, max_length)
+
+    def decode_step(
+        self, params: PyTree, cache: DecodeCache, tokens: jax.Array
+    ) -> tuple[jax.Array, DecodeCache]:
+        """Decodes one position.
+
+        Args:
+            params: as `init` returns them.
+            cache: from `init_cache` or the step before; good for its `max_length` steps.
+            tokens: `[batch]` int32, the token before this position; 0 at the first.
+
+        Returns:
+            Float32 logits `[batch, vocab]` of the token at this position, and the next cache.
+        """
+        return self._run("step", params, tokens, cache)
+
+    def _run(self, method: str | None, params: PyTree, *arguments, rngs=None, **options):
+        rules = None if self.rules is None else self.rules.activations
+        return Transformer(self.config, rules).apply(
+            {"params": params}, *arguments, method=method, rngs=rngs, **options
+        )
+
+
+def stack_layers(params: PyTree) -> PyTree:
+    """Returns parameters in scanned form: `layers_0`, `layers_1`, ... become `layers`, axis 1."""
+    params = {name: dict(tree) for name, tree in params.items()}
+    for name in _STACKS:
+        num_layers = sum(key.startswith("layers_") for key in params[name])
+        each = [params[name].pop(f"layers_{i}") for i in range(num_layers)]
+        params[name]["layers"] = jax.tree.map(
+            lambda *arrays: jnp.stack(arrays, axis=PARAM_SCAN_AXIS), *each
+        )
+    return params
+
+
+def unstack_layers(params: PyTree) -> PyTree:
+    """Returns parameters in unscanned form; the inverse of `stack_layers`."""
+    params = {name: dict(tree) for name, tree in params.items()}
+    for name in _STACKS:
+        stacked = params[name].pop("layers")
+        for i in range(jax.tree.leaves(stacked)[0].shape[PARAM_SCAN_AXIS]):
+            params[name][f"layers_{i}"] = jax.tree.map(
+                lambda array, i=i: array.take(i, axis=PARAM_SCAN_AXIS), stacked
+            )
+    return params
+
+
+def _num_layers(config: T5Config, stack: str) -> int:
+    return config.num_encoder_layers if stack == "encoder" else config.num_decoder_layers
+
+
+def _init_bare(config: T5Config, key: jax.Array) -> dict[str, Any]:
+    """Returns the flax variables of everything but the layers."""
+    tokens = jnp.zeros((1, 1), jnp.int32)
+    return Transformer(config, bare=True).init(key, tokens, tokens)
+
+
+def _init_layer(config: T5Config, stack: str, key: jax.Array) -> dict[str, Any]:
+    """Returns the flax variables of one layer of a stack."""
+    x = jnp.zeros((1, 1, config.emb_dim), config.dtype)
+    mask, bias = jnp.ones((1, 1, 1, 1), bool), jnp.zeros((1, config.num_heads, 1, 1))
+    if stack == "encoder":
+        return EncoderLayer(config).init(key, x, mask, bias, False)
+    return DecoderLayer(config).init(key, x, x, mask, bias, mask, False)
+
+
+def _feature(batch: Batch, name: str) -> jax.Array:
+    if name not in batch:
+        raise UsageError(f"batch has no {name!r}, only {sorted(batch)}; see T5.apply")
+    return batch[name]

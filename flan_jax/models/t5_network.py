@@ -1,0 +1,421 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The linen modules of T5 1.1; `models/t5.py` is what the rest of the library uses.
+
+An encoder-decoder with relative position bias and gated GELU, as T5X builds it
+(google-research/t5x, `examples/t5/network.py`), under its parameter names. With `scan_layers` the
+layers of a stack are one module `layers` whose parameters are stacked on axis 1 (T5X's
+`examples/scalable_t5`); otherwise they are `layers_0`, `layers_1`, ...
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from flan_jax.core import axes, errors
+from flan_jax.core.tree import PyTree
+from flan_jax.models import layers, masks
+from flan_jax.models.attention import Attention, KeysValues
+from flan_jax.models.positions import RelativePositionBias
+from flan_jax.parallel.rules import AxisRules, constrain
+
+DTYPES = ("bfloat16", "float32")
+PARAM_SCAN_AXIS = 1
+_HIDDEN = (axes.BATCH, axes.LENGTH, axes.EMBED)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class T5Config:
+    """Shape and numerics of a T5; the published sizes are in `models/presets.py`."""
+
+    vocab_size: int  # rows of the embedding table, padding of the vocabulary included
+    emb_dim: int
+    num_heads: int
+    head_dim: int
+    num_encoder_layers: int
+    num_decoder_layers: int
+    mlp_dim: int
+    mlp_activations: tuple[str, ...] = ("gelu", "linear")
+    dropout_rate: float = 0.0
+    dtype: str = "bfloat16"  # of activations; weights, softmax, norms and logits are float32
+    logits_via_embedding: bool = False  # True ties the output matrix to the embedding (T5 1.0)
+    scan_layers: bool = False  # one compiled layer per stack, parameters stacked on axis 1
+    embedding_init_std: float = 1.0  # T5X's; small models trained with Adam do better near 0.1
+    relpos_buckets: int = 32
+    relpos_max_distance: int = 128
+
+    def __post_init__(self):
+        object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and (type(value) is not int or value < 1):
+                raise errors.UsageError(
+                    f"T5Config.{field.name} must be a positive integer, got {value!r}"
+                )
+        if self.dtype not in DTYPES:
+            remedy = "; float16 overflows in T5's residual stream" if "16" in self.dtype else ""
+            raise errors.UsageError(
+                f"T5Config.dtype {self.dtype!r} is not supported{remedy}; use {' or '.join(DTYPES)}"
+            )
+        if not 0.0 <= self.dropout_rate < 1.0:
+            raise errors.UsageError(
+                f"T5Config.dropout_rate must be at least 0 and below 1, got {self.dropout_rate}"
+            )
+        for name in self.mlp_activations:
+            if name not in layers.ACTIVATIONS:
+                raise errors.unknown_name("activation", name, layers.ACTIVATIONS)
+
+
+def _attention(config: T5Config, rules: AxisRules | None) -> Attention:
+    return Attention(
+        num_heads=config.num_heads,
+        head_dim=config.head_dim,
+        emb_dim=config.emb_dim,
+        dropout_rate=config.dropout_rate,
+        dtype=config.dtype,
+        rules=rules,
+    )
+
+
+def _mlp(config: T5Config, rules: AxisRules | None) -> layers.MLP:
+    return layers.MLP(
+        hidden_dim=config.mlp_dim,
+        activations=config.mlp_activations,
+        dropout_rate=config.dropout_rate,
+        dtype=config.dtype,
+        rules=rules,
+    )
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then MLP; each on a normed input and added to what came in."""
+
+    config: T5Config
+    rules: AxisRules | None = None
+
+    def setup(self):
+        """Declares parameters and submodules."""
+        config = self.config
+        self.pre_attention_layer_norm = layers.RMSNorm(dtype=config.dtype)
+        self.attention = _attention(config, self.rules)
+        self.pre_mlp_layer_norm = layers.RMSNorm(dtype=config.dtype)
+        self.mlp = _mlp(config, self.rules)
+        self.dropout = layers.Dropout(config.dropout_rate)
+
+    def __call__(
+        self, x: jax.Array, mask: jax.Array, bias: jax.Array, train: bool
+    ) -> tuple[jax.Array, None]:
+        """Returns (the next `x` `[batch, length, embed]`, None), the form a scan asks for."""
+        x = constrain(x, _HIDDEN, self.rules)
+        y = self.pre_attention_layer_norm(x)
+        y = self.attention(y, y, mask, bias, train=train)
+        x = x + self.dropout(y, train=train)
+        y = self.mlp(self.pre_mlp_layer_norm(x), train=train)
+        return x + self.dropout(y, train=train), None
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, attention over the encoded input, then MLP."""
+
+    config: T5Config
+    rules: AxisRules | None = None
+
+    def setup(self):
+        """Declares parameters and submodules."""
+        config = self.config
+        self.pre_self_attention_layer_norm = layers.RMSNorm(dtype=config.dtype)
+        self.self_attention = _attention(config, self.rules)
+        self.pre_cross_attention_layer_norm = layers.RMSNorm(dtype=config.dtype)
+        self.encoder_decoder_attention = _attention(config, self.rules)
+        self.pre_mlp_layer_norm = layers.RMSNorm(dtype=config.dtype)
+        self.mlp = _mlp(config, self.rules)
+        self.dropout = layers.Dropout(config.dropout_rate)
+
+    def __call__(
+        self,
+        x: jax.Array,
+        encoded: jax.Array,
+        self_mask: jax.Array,
+        bias: jax.Array,
+        cross_mask: jax.Array,
+        train: bool,
+    ) -> tuple[jax.Array, None]:
+        """Returns (the next `x` `[batch, length, embed]`, None), the form a scan asks for."""
+        x = constrain(x, _HIDDEN, self.rules)
+        y = self.pre_self_attention_layer_norm(x)
+        y = self.self_attention(y, y, self_mask, bias, train=train)
+        x = x + self.dropout(y, train=train)
+        cross = self.cross_keys_values(None, encoded)[1]
+        return self._rest(x, cross, cross_mask, train), None
+
+    def cross_keys_values(self, carry: None, encoded: jax.Array) -> tuple[None, KeysValues]:
+        """Returns (None, keys and values of the encoded input), the form a scan asks for."""
+        return carry, self.encoder_decoder_attention.keys_values(encoded)
+
+    def step(
+        self,
+        x: jax.Array,
+        cache: KeysValues,
+        cross: KeysValues,
+        index: jax.Array,
+        self_mask: jax.Array,
+        bias: jax.Array,
+        cross_mask: jax.Array,
+    ) -> tuple[jax.Array, KeysValues]:
+        """Does one position: `x` `[batch, 1, embed]`; returns the next `x` and the cache."""
+        y = self.pre_self_attention_layer_norm(x)
+        cache = self.self_attention.extend(y, cache, index)
+        x = x + self.self_attention.attend(y, cache, self_mask, bias, train=False)
+        return self._rest(x, cross, cross_mask, False), cache
+
+    def _rest(
+        self, x: jax.Array, cross: KeysValues, cross_mask: jax.Array, train: bool
+    ) -> jax.Array:
+        y = self.pre_cross_attention_layer_norm(x)
+        y = self.encoder_decoder_attention.attend(y, cross, cross_mask, None, train=train)
+        x = x + self.dropout(y, train=train)
+        y = self.mlp(self.pre_mlp_layer_norm(x), train=train)
+        return x + self.dropout(y, train=train)
+
+
+# Per method of a layer and argument after its carry: 0 where each layer has its own (stacked on
+# axis 0 if scanned, a list if not), nn.broadcast where all layers share one.
+_ENCODER_AXES = {"__call__": (nn.broadcast,) * 3}
+_DECODER_AXES = {
+    "__call__": (nn.broadcast,) * 5,
+    "cross_keys_values": (nn.broadcast,),
+    "step": (0, 0, *(nn.broadcast,) * 4),
+}
+
+
+def _stack(
+    layer: type[nn.Module],
+    num_layers: int,
+    config: T5Config,
+    rules: AxisRules | None,
+    in_axes: dict[str, tuple],
+) -> nn.Module | list[nn.Module]:
+    """Returns the layers of a stack: a list, or one scanned module."""
+    if not config.scan_layers:
+        return [layer(config, rules) for _ in range(num_layers)]
+    shared = dict(
+        variable_axes={"params": PARAM_SCAN_AXIS},
+        split_rngs={"params": True, "dropout": True},
+        out_axes=0,
+        length=num_layers,
+    )
+    methods = {name: shared | {"in_axes": arguments} for name, arguments in in_axes.items()}
+    return nn.scan(layer, methods=methods)(config, rules)
+
+
+def _run(stack, in_axes: dict[str, tuple], method: str, carry: PyTree, *arguments: PyTree):
+    """Calls `method` of each layer in turn; returns the last carry and the outputs by layer."""
+    if isinstance(stack, nn.Module):
+        return getattr(stack, method)(carry, *arguments)
+    outputs = []
+    for i, layer in enumerate(stack):
+        own = [
+            argument[i] if axis == 0 else argument
+            for argument, axis in zip(arguments, in_axes[method], strict=True)
+        ]
+        carry, output = getattr(layer, method)(carry, *own)
+        outputs.append(output)
+    return carry, outputs
+
+
+class Encoder(nn.Module):
+    """The encoder's stack, from embedded tokens to what the decoder looks at."""
+
+    config: T5Config
+    rules: AxisRules | None = None
+    bare: bool = False  # without layers, see `Transformer`
+
+    def setup(self):
+        """Declares parameters and submodules."""
+        config = self.config
+        self.relpos_bias = _position_bias(config, bidirectional=True)
+        self.layers = (
+            []
+            if self.bare
+            else _stack(EncoderLayer, config.num_encoder_layers, config, self.rules, _ENCODER_AXES)
+        )
+        self.encoder_norm = layers.RMSNorm(dtype=config.dtype)
+        self.dropout = layers.Dropout(config.dropout_rate)
+        # T5X drops single numbers here, not whole features.
+        self.output_dropout = nn.Dropout(config.dropout_rate)
+
+    def __call__(self, x: jax.Array, mask: jax.Array, *, train: bool) -> jax.Array:
+        """Returns `[batch, length, embed]` for embedded tokens of that shape."""
+        length = x.shape[1]
+        bias = self.relpos_bias(length, length)
+        x = self.dropout(x, train=train)
+        x, _ = _run(self.layers, _ENCODER_AXES, "__call__", x, mask, bias, train)
+        return self.output_dropout(self.encoder_norm(x), deterministic=not train)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class DecodeCache:
+    """What the decoder keeps between positions; a pytree."""
+
+    index: jax.Array  # int32, the position that the next step fills
+    self_attention: PyTree  # by layer, keys and values [batch, heads, max_length, kv]
+    cross_attention: PyTree  # by layer, keys and values [batch, heads, inputs length, kv]
+    cross_mask: jax.Array  # boolean [batch, 1, 1, inputs length]
+    bias: jax.Array  # [heads, 2 * max_length - 1], by distance
+
+
+class Decoder(nn.Module):
+    """The decoder's stack, from embedded tokens to normed hidden states, and its output matrix."""
+
+    config: T5Config
+    rules: AxisRules | None = None
+    bare: bool = False  # without layers, see `Transformer`
+
+    def setup(self):
+        """Declares parameters and submodules."""
+        config = self.config
+        self.relpos_bias = _position_bias(config, bidirectional=False)
+        self.layers = (
+            []
+            if self.bare
+            else _stack(DecoderLayer, config.num_decoder_layers, config, self.rules, _DECODER_AXES)
+        )
+        self.decoder_norm = layers.RMSNorm(dtype=config.dtype)
+        self.dropout = layers.Dropout(config.dropout_rate)
+        if not config.logits_via_embedding:
+            # In float32 whatever the activations are: the loss needs it.
+            self.logits_dense = layers.Dense(config.vocab_size, (axes.EMBED, axes.VOCAB))
+
+    def __call__(
+        self,
+        x: jax.Array,
+        encoded: jax.Array,
+        self_mask: jax.Array,
+        cross_mask: jax.Array,
+        *,
+        train: bool,
+    ) -> jax.Array:
+        """Returns `[batch, length, embed]` for embedded tokens of that shape."""
+        length = x.shape[1]
+        bias = self.relpos_bias(length, length)
+        x = self.dropout(x, train=train)
+        x, _ = _run(
+            self.layers, _DECODER_AXES, "__call__",
+            x, encoded, self_mask, bias, cross_mask, train,
+        )  # fmt: skip
+        return self.dropout(self.decoder_norm(x), train=train)
+
+    def start(self, encoded: jax.Array, cross_mask: jax.Array, max_length: int) -> DecodeCache:
+        """Returns the cache from which `step` decodes up to `max_length` positions."""
+        config = self.config
+        shape = (encoded.shape[0], config.num_heads, max_length, config.head_dim)
+        empty = (jnp.zeros(shape, config.dtype), jnp.zeros(shape, config.dtype))
+        num_layers = config.num_decoder_layers
+        if config.scan_layers:
+            own = jax.tree.map(lambda a: jnp.zeros((num_layers, *a.shape), a.dtype), empty)
+        else:
+            own = [empty] * num_layers
+        _, cross = _run(self.layers, _DECODER_AXES, "cross_keys_values", None, encoded)
+        return DecodeCache(
+            index=jnp.zeros((), jnp.int32),
+            self_attention=own,
+            cross_attention=cross,
+            cross_mask=cross_mask,
+            bias=self.relpos_bias.by_distance(max_length, max_length),
+        )
+
+    def step(self, x: jax.Array, cache: DecodeCache) -> tuple[jax.Array, DecodeCache]:
+        """Does one position: `x` `[batch, 1, embed]` embedded; returns hidden states, cache."""
+        max_length = (cache.bias.shape[1] + 1) // 2
+        # The row of this position: distances from -index to max_length - 1 - index.
+        bias = jax.lax.dynamic_slice_in_dim(
+            cache.bias, max_length - 1 - cache.index, max_length, axis=1
+        )
+        self_mask = jnp.arange(max_length) <= cache.index
+        x, own = _run(
+            self.layers, _DECODER_AXES, "step",
+            x, cache.self_attention, cache.cross_attention, cache.index,
+            self_mask[None, None, None, :], bias[None, :, None, :], cache.cross_mask,
+        )  # fmt: skip
+        cache = dataclasses.replace(cache, index=cache.index + 1, self_attention=own)
+        return self.decoder_norm(x), cache
+
+
+def _position_bias(config: T5Config, *, bidirectional: bool) -> RelativePositionBias:
+    return RelativePositionBias(
+        num_heads=config.num_heads,
+        bidirectional=bidirectional,
+        num_buckets=config.relpos_buckets,
+        max_distance=config.relpos_max_distance,
+    )
+
+
+class Transformer(nn.Module):
+    """The whole network.
+
+    `bare` leaves the layers out: initialization takes the rest from the bare network and makes the
+    layers of a stack all at once (`T5.init`).
+    """
+
+    config: T5Config
+    rules: AxisRules | None = None
+    bare: bool = False
+
+    def setup(self):
+        """Declares parameters and submodules."""
+        config = self.config
+        self.token_embedder = layers.Embed(
+            config.vocab_size, config.emb_dim, config.embedding_init_std, config.dtype
+        )
+        self.encoder = Encoder(config, self.rules, self.bare)
+        self.decoder = Decoder(config, self.rules, self.bare)
+
+    def __call__(
+        self,
+        encoder_input_tokens: jax.Array,
+        decoder_input_tokens: jax.Array,
+        encoder_segment_ids: jax.Array | None = None,
+        decoder_segment_ids: jax.Array | None = None,
+        *,
+        train: bool = False,
+    ) -> jax.Array:
+        """Returns float32 logits `[batch, length, vocab]` of the target after each position."""
+        encoded = self.encode(encoder_input_tokens, encoder_segment_ids, train=train)
+        x = self.decoder(
+            self._embed(decoder_input_tokens),
+            encoded,
+            masks.decoder_mask(decoder_input_tokens.shape[1], decoder_segment_ids),
+            masks.cross_mask(encoder_input_tokens, encoder_segment_ids, decoder_segment_ids),
+            train=train,
+        )
+        return self._logits(x)
+
+    def encode(
+        self, tokens: jax.Array, segment_ids: jax.Array | None = None, *, train: bool = False
+    ) -> jax.Array:
+        """Returns `[batch, length, embed]`."""
+        mask = masks.encoder_mask(tokens, segment_ids)
+        return self.encoder(self._embed(tokens), mask, train=train)
+
+    def start(self, tokens: jax.Array, max_length: int) -> DecodeCache:
+        """Encodes `tokens` `[batch, length]` and returns the cache to decode from."""
+        return self.decoder.start(self.encode(tokens), masks.key_mask(tokens), max_length)
+
+    def step(self, tokens: jax.Array, cache: DecodeCache) -> tuple[jax.Array, DecodeCache]:
+        """Returns float32 logits `[batch, vocab]` after `tokens` `[batch]`, and the cache."""
+        x, cache = self.decoder.step(self._embed(tokens[:, None]), cache)
+        return self._logits(x)[:, 0], cache
+
+    def _embed(self, tokens: jax.Array) -> jax.Array:
+        return constrain(self.token_embedder(tokens), _HIDDEN, self.rules)
+
+    def _logits(self, x: jax.Array) -> jax.Array:
+        if self.config.logits_via_embedding:
+            # The embedding has unit variance, so the shared matrix needs scaling down.
+            logits = self.token_embedder.attend(x) / self.config.emb_dim**0.5
+        else:
+            logits = self.decoder.logits_dense(x)
+        return constrain(logits, (axes.BATCH, axes.LENGTH, axes.VOCAB), self.rules)

@@ -1,0 +1,150 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From logical axis names to mesh axes: one strict resolver, and a preset per strategy.
+
+Model code names the axes of its arrays (`batch`, `embed`, ...); a `ShardingRules` says on which
+mesh axis each name lies. Two tables are kept apart: how parameters are stored, and how activations
+lie while computing. Under FSDP `embed` is split over `data` when stored while `batch` is when
+computing; one table could not say both.
+
+Nothing becomes replicated by accident: an unknown name, a mesh axis used twice, a dimension that
+does not divide or a missing mesh is an error, where flax and jax quietly drop the axis.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
+
+from flan_jax.core import axes, errors
+
+AxisRules = tuple[tuple[str, str | None], ...]  # (logical axis, mesh axis or None) pairs
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShardingRules:
+    """Where each logical axis lies; an axis left out of a table is unknown there, not replicated.
+
+    Frozen and hashable, so it can be part of a static argument of `jax.jit`.
+    """
+
+    name: str  # shown in error messages
+    params: AxisRules  # parameters and optimizer state, as stored
+    activations: AxisRules  # arrays while computing
+
+    def __post_init__(self):
+        for table in (self.params, self.activations):
+            for logical, mesh_axis in table:
+                if logical not in axes.LOGICAL_AXES:
+                    raise errors.unknown_name("logical axis", logical, axes.LOGICAL_AXES)
+                if mesh_axis is not None and mesh_axis not in axes.MESH_AXES:
+                    raise errors.unknown_name("mesh axis", mesh_axis, axes.MESH_AXES)
+
+
+def _table(**on_mesh: str) -> AxisRules:
+    return tuple((name, on_mesh.get(name)) for name in axes.LOGICAL_AXES)
+
+
+_DATA = {axes.BATCH: axes.DATA}
+_FSDP = {axes.EMBED: axes.DATA}
+_TENSOR = {name: axes.MODEL for name in (axes.MLP, axes.HEADS, axes.JOINED_KV, axes.VOCAB)}
+
+# Parameters whole on every device, batch split over `data`.
+REPLICATED = ShardingRules(name="replicated", params=_table(), activations=_table(**_DATA))
+# Parameters stored in slices over `data`, gathered when used.
+FSDP = ShardingRules(name="fsdp", params=_table(**_FSDP), activations=_table(**_DATA))
+# Heads, MLP and vocabulary split over `model`.
+TENSOR = ShardingRules(
+    name="tensor", params=_table(**_TENSOR), activations=_table(**_DATA, **_TENSOR)
+)
+FSDP_TENSOR = ShardingRules(
+    name="fsdp_tensor",
+    params=_table(**_FSDP, **_TENSOR),
+    activations=_table(**_DATA, **_TENSOR),
+)
+
+PRESETS = {rules.name: rules for rules in (REPLICATED, FSDP, TENSOR, FSDP_TENSOR)}
+
+
+def preset(name: str) -> ShardingRules:
+    """Returns the preset called `name`: replicated, fsdp, tensor or fsdp_tensor."""
+    if name not in PRESETS:
+        raise errors.unknown_name("sharding preset", name, PRESETS)
+    return PRESETS[name]
+
+
+def resolve(
+    names: Sequence[str | None],
+    rules: AxisRules,
+    shape: Sequence[int],
+    mesh: Mesh | AbstractMesh | None,
+    *,
+    what: str = "array",
+) -> PartitionSpec:
+    """Returns how an array with these logical axes is split over `mesh`.
+
+    Args:
+        names: one logical axis name per dimension; None for a dimension that has no name and is
+            never split.
+        rules: the table to look the names up in, `ShardingRules.params` or `.activations`.
+        shape: the array's shape.
+        mesh: the mesh, with the axes that `rules` speaks of.
+        what: the array's name for error messages.
+
+    Raises:
+        UsageError: no mesh, another number of names than dimensions, an unknown name, a mesh axis
+            that is missing or used twice, or a dimension that the mesh axis does not divide.
+    """
+    where = f"{what} with logical axes {tuple(names)} and shape {tuple(shape)}"
+    if mesh is None or mesh.empty:
+        raise errors.UsageError(
+            f"{where}: no mesh is set; enter one with jax.set_mesh(make_mesh(...)), "
+            "or use the model without sharding rules"
+        )
+    if len(names) != len(shape):
+        raise errors.UsageError(
+            f"{where}: {len(names)} names for {len(shape)} dimensions; name each dimension"
+        )
+    table, sizes = dict(rules), dict(mesh.shape)
+    spec: list[str | None] = []
+    for name, dim in zip(names, shape, strict=True):
+        if name is not None and name not in table:
+            raise errors.unknown_name("logical axis", name, table, remedy=f"(in {where})")
+        mesh_axis = None if name is None else table[name]
+        if mesh_axis is not None:
+            if mesh_axis not in sizes:
+                raise errors.UsageError(
+                    f"{where}: {name!r} goes to mesh axis {mesh_axis!r}, but the mesh has only "
+                    f"{tuple(sizes)}; make it with flan_jax.parallel.mesh.make_mesh"
+                )
+            if mesh_axis in spec:
+                raise errors.UsageError(
+                    f"{where}: mesh axis {mesh_axis!r} is used twice, the second time for "
+                    f"{name!r}; change the rules so that one of the two is not split"
+                )
+            if dim % sizes[mesh_axis]:
+                raise errors.UsageError(
+                    f"{where}: dimension {name!r} of {dim} does not divide over the "
+                    f"{sizes[mesh_axis]} devices of mesh axis {mesh_axis!r}; change that dimension,"
+                    " the mesh, or the sharding preset"
+                )
+        spec.append(mesh_axis)
+    return PartitionSpec(*spec)
+
+
+def constrain(x: jax.Array, names: Sequence[str | None], rules: AxisRules | None) -> jax.Array:
+    """Tells the compiler how `x` lies on the mesh that `jax.set_mesh` set.
+
+    Args:
+        x: an array inside a jitted function.
+        names: one logical axis name per dimension.
+        rules: `ShardingRules.activations`; None returns `x` as it is (a model without rules).
+
+    Raises:
+        UsageError: as `resolve`.
+    """
+    if rules is None:
+        return x
+    spec = resolve(names, rules, x.shape, jax.sharding.get_abstract_mesh(), what="activation")
+    return jax.lax.with_sharding_constraint(x, spec)
