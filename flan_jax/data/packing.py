@@ -1,0 +1,290 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Several examples in one row of fixed lengths: which go together, and the arrays that result.
+
+`plan_rows` decides from lengths alone; `pack_rows` builds the encoder-decoder features under
+T5X's names. No example is cut, split or left out, and both are pure functions of their arguments.
+
+The plan is best-fit decreasing in two dimensions. Both lengths are weighted by how scarce their
+side is; a row starts with the largest examples left and is then closed by the ones that come
+nearest to filling what remains on both sides at once. On uniform lengths of 10-120 and 2-32 into
+512 and 128 it fills over 99 % of the side that binds; best fit by the weighted sum alone, over
+all open rows, filled 96 %.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from flan_jax.core.errors import DataError, UsageError
+
+Batch = dict[str, np.ndarray]
+
+ENCODER_FEATURES = ("encoder_input_tokens", "encoder_segment_ids", "encoder_positions")
+DECODER_FEATURES = (
+    "decoder_target_tokens",
+    "decoder_input_tokens",
+    "decoder_segment_ids",
+    "decoder_positions",
+    "decoder_loss_weights",
+    "decoder_task_ids",
+)
+
+# Resolution of the weights. Scaled lengths are then integers that float64 holds exactly, so
+# that "fits" is exact and the same on every machine.
+_SCALE = 1 << 10
+# A row is filled straight from the largest examples left while they are below this part of the
+# room left; only the last few picks are searched for. (2.5 fills 98.9 %, 4 is a fifth slower.)
+_BULK_PART = 3
+# Examples looked at for one pick, out of those that fit by the weighted sum, largest first.
+_NUM_CANDIDATES = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class RowPlan:
+    """Which examples each row holds.
+
+    Row r holds `examples[splits[r]:splits[r + 1]]`, in ascending order. Every example of the
+    window occurs exactly once.
+    """
+
+    examples: np.ndarray  # [num_examples] int64, indices into the window
+    splits: np.ndarray  # [num_rows + 1] int64, from 0 to num_examples
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+        return len(self.splits) - 1
+
+    def rows(self) -> list[np.ndarray]:
+        """Returns the examples of each row."""
+        return np.split(self.examples, self.splits[1:-1])
+
+    def permuted(self, order: np.ndarray) -> "RowPlan":
+        """Returns the plan with its rows in the given order."""
+        starts, lengths = self.splits[:-1][order], np.diff(self.splits)[order]
+        splits = np.concatenate([[0], np.cumsum(lengths)])
+        return RowPlan(self.examples[_spans(starts, lengths)], splits)
+
+    @classmethod
+    def unpacked(cls, num_examples: int) -> "RowPlan":
+        """Returns the plan of one example a row."""
+        return cls(np.arange(num_examples), np.arange(num_examples + 1))
+
+
+def plan_rows(
+    input_lengths: np.ndarray, target_lengths: np.ndarray, *, max_input: int, max_target: int
+) -> RowPlan:
+    """Returns rows within both lengths that hold every example once.
+
+    Args:
+        input_lengths: [num_examples] tokens of each example's inputs.
+        target_lengths: [num_examples] tokens of each example's targets.
+        max_input: tokens of inputs that a row holds.
+        max_target: tokens of targets that a row holds.
+
+    Raises:
+        DataError: an example is longer than a row.
+    """
+    inputs = np.asarray(input_lengths, np.int64)
+    targets = np.asarray(target_lengths, np.int64)
+    _check_lengths(inputs, targets, max_input, max_target)
+    if not len(inputs):
+        return RowPlan(np.zeros(0, np.int64), np.zeros(1, np.int64))
+    planner = _Planner(inputs, targets, max_input, max_target)
+    rows = []
+    while planner.num_left:
+        rows.append(planner.next_row())
+    splits = np.cumsum([0] + [len(row) for row in rows])
+    return RowPlan(np.concatenate([np.sort(row) for row in rows]), splits)
+
+
+class _Planner:
+    """Examples not yet in a row, by descending weighted size, each side scaled by its scarcity."""
+
+    def __init__(self, inputs: np.ndarray, targets: np.ndarray, max_input: int, max_target: int):
+        demand = np.array([inputs.sum() / max_input, targets.sum() / max_target])
+        weights = np.maximum(1, np.rint(demand / demand.max() * _SCALE)).astype(np.int64)
+        x = (inputs * (weights[0] * max_target)).astype(np.float64)
+        y = (targets * (weights[1] * max_input)).astype(np.float64)
+        self._room = (
+            float(weights[0] * max_target * max_input),
+            float(weights[1] * max_input * max_target),
+        )
+        self._order = np.argsort(-(x + y), kind="stable")
+        self._load(x[self._order], y[self._order])
+        self.num_left = len(inputs)
+
+    def _load(self, x: np.ndarray, y: np.ndarray) -> None:
+        self._x, self._y = x, y
+        self._negative_size = -(x + y)
+        self._taken = np.zeros(len(x), bool)
+        self._head = 0
+        self._lists = x.tolist(), y.tolist()
+        self._least = (float(x.min()), float(y.min())) if len(x) else (0.0, 0.0)
+
+    def next_row(self) -> np.ndarray:
+        """Takes the examples of one more row and returns their indices."""
+        if 4 * (len(self._x) - self.num_left) > len(self._x):
+            keep = ~self._taken
+            self._order = self._order[keep]
+            self._load(self._x[keep], self._y[keep])
+        picked, room_x, room_y = self._take_largest()
+        while room_x >= self._least[0] and room_y >= self._least[1]:
+            found = self._nearest(room_x, room_y)
+            if found < 0:
+                break
+            room_x -= self._lists[0][found]
+            room_y -= self._lists[1][found]
+            self._take(found, picked)
+        return self._order[picked]
+
+    def _take(self, at: int, picked: list[int]) -> None:
+        picked.append(at)
+        self._taken[at] = True
+        self._x[at] = np.inf  # fits nowhere
+        self.num_left -= 1
+
+    def _take_largest(self) -> tuple[list[int], float, float]:
+        """Takes the largest examples left while they are small beside the room left."""
+        (x, y), (room_x, room_y) = self._lists, self._room
+        picked: list[int] = []
+        while self._taken[self._head]:
+            self._head += 1
+        for at in range(self._head, len(x)):
+            if self._taken[at]:
+                continue
+            if picked and (
+                (x[at] + y[at]) * _BULK_PART > room_x + room_y or x[at] > room_x or y[at] > room_y
+            ):
+                break
+            room_x -= x[at]
+            room_y -= y[at]
+            self._take(at, picked)
+        return picked, room_x, room_y
+
+    def _nearest(self, room_x: float, room_y: float) -> int:
+        """Returns which example leaves the least (squared) room on both sides, or -1."""
+        low = max(int(self._negative_size.searchsorted(-(room_x + room_y))), self._head)
+        num = _NUM_CANDIDATES
+        while low < len(self._x):
+            left_x = room_x - self._x[low : low + num]
+            left_y = room_y - self._y[low : low + num]
+            fits = np.minimum(left_x, left_y) >= 0
+            left = np.where(fits, left_x * left_x + left_y * left_y, np.inf)
+            best = int(left.argmin())
+            if fits[best]:
+                return low + best
+            low, num = low + num, 4 * num
+        return -1
+
+
+def pack_rows(
+    *,
+    tokens: np.ndarray,
+    input_lengths: np.ndarray,
+    target_lengths: np.ndarray,
+    task_ids: np.ndarray,
+    splits: np.ndarray,
+    max_input: int,
+    max_target: int,
+) -> Batch:
+    """Returns the encoder-decoder features of packed rows, int32, zeros on padding.
+
+    Segments count from 1 in each row, positions from 0 in each segment. `decoder_input_tokens`
+    are the targets shifted right within their segment, starting with 0. `decoder_loss_weights`
+    are 1 on the tokens of targets and `decoder_task_ids` there tell whose they are.
+
+    Args:
+        tokens: [num_tokens] for each example its inputs, then its targets.
+        input_lengths: [num_examples] in the order of `tokens`.
+        target_lengths: [num_examples] likewise.
+        task_ids: [num_examples] likewise.
+        splits: [num_rows + 1]; row r holds examples splits[r] to splits[r + 1] - 1.
+        max_input: length of the encoder features.
+        max_target: length of the decoder features.
+
+    Raises:
+        DataError: the examples of a row do not fit it.
+    """
+    num_rows = len(splits) - 1
+    input_lengths = np.asarray(input_lengths, np.int64)
+    target_lengths = np.asarray(target_lengths, np.int64)
+    num_in_row = np.diff(splits)
+    row = np.repeat(np.arange(num_rows), num_in_row)
+    segment = np.arange(len(row)) - np.repeat(splits[:-1], num_in_row) + 1
+    starts = _exclusive_cumsum(input_lengths + target_lengths)
+
+    batch = {name: np.zeros((num_rows, max_input), np.int32) for name in ENCODER_FEATURES}
+    batch |= {name: np.zeros((num_rows, max_target), np.int32) for name in DECODER_FEATURES}
+
+    def put(name: str, place: np.ndarray, values: np.ndarray | int) -> None:
+        batch[name].reshape(-1)[place] = values
+
+    place = _place(input_lengths, row, splits, max_input, "inputs")
+    put("encoder_input_tokens", place, tokens[_spans(starts, input_lengths)])
+    put("encoder_segment_ids", place, np.repeat(segment, input_lengths))
+    put("encoder_positions", place, _positions(input_lengths))
+
+    place = _place(target_lengths, row, splits, max_target, "targets")
+    targets = tokens[_spans(starts + input_lengths, target_lengths)]
+    positions = _positions(target_lengths)
+    shifted = np.zeros_like(targets)
+    shifted[1:] = targets[:-1]
+    shifted[positions == 0] = 0
+    put("decoder_target_tokens", place, targets)
+    put("decoder_input_tokens", place, shifted)
+    put("decoder_segment_ids", place, np.repeat(segment, target_lengths))
+    put("decoder_positions", place, positions)
+    put("decoder_loss_weights", place, 1)
+    put("decoder_task_ids", place, np.repeat(task_ids, target_lengths))
+    return batch
+
+
+def empty_rows(num_rows: int, max_input: int, max_target: int) -> Batch:
+    """Returns rows that hold nothing: zeros, and no weight in any loss."""
+    nothing = np.zeros(0, np.int32)
+    return pack_rows(
+        tokens=nothing, input_lengths=nothing, target_lengths=nothing, task_ids=nothing,
+        splits=np.zeros(num_rows + 1, np.int64), max_input=max_input, max_target=max_target,
+    )  # fmt: skip
+
+
+def _check_lengths(inputs, targets, max_input: int, max_target: int) -> None:
+    if max_input <= 0 or max_target <= 0:
+        raise UsageError(
+            f"feature lengths must be > 0, got {max_input} for inputs, {max_target} for targets"
+        )
+    if inputs.shape != targets.shape or inputs.ndim != 1:
+        raise ValueError(f"lengths of inputs {inputs.shape} and targets {targets.shape} differ")
+    for side, lengths, most in (("inputs", inputs, max_input), ("targets", targets, max_target)):
+        bad = np.flatnonzero((lengths > most) | (lengths < 1))
+        if len(bad):
+            raise DataError(
+                f"example {bad[0]} of the window has {lengths[bad[0]]} tokens of {side}, a row "
+                f"holds 1 to {most}; raise the feature length or build the store with this one"
+            )
+
+
+def _place(lengths, row, splits, width: int, side: str) -> np.ndarray:
+    """Returns the flat position of every token when a row's examples follow each other."""
+    before = _exclusive_cumsum(lengths)
+    total = np.concatenate([before, [lengths.sum()]])
+    used = total[splits[1:]] - total[splits[:-1]]
+    if len(used) and used.max() > width:
+        raise DataError(f"row {used.argmax()} holds {used.max()} tokens of {side}, not {width}")
+    return _spans(row * width + before - total[splits[:-1]][row], lengths)
+
+
+def _exclusive_cumsum(lengths: np.ndarray) -> np.ndarray:
+    return np.cumsum(lengths) - lengths
+
+
+def _positions(lengths: np.ndarray) -> np.ndarray:
+    """Returns 0, 1, ... within each span."""
+    return np.arange(lengths.sum()) - np.repeat(_exclusive_cumsum(lengths), lengths)
+
+
+def _spans(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Returns start, start + 1, ... for each span, one after another."""
+    return np.repeat(starts - _exclusive_cumsum(lengths), lengths) + np.arange(lengths.sum())
