@@ -1,0 +1,247 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tasks and mixtures in SeqIO's own registries.
+
+`add_task` and `add_mixture` open no file. Every task is a `seqio.Task` in `seqio.TaskRegistry`,
+every mixture a `seqio.Mixture` in `seqio.MixtureRegistry`; tasks and mixtures registered with
+plain SeqIO may be members. All tasks share one vocabulary, chosen for the process with
+`use_vocabulary` (the builder and training name theirs and do not look at this one).
+"""
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from flan_jax.collection import seqio_source, vocabularies
+from flan_jax.collection.spec import TRAIN, TaskSpec
+from flan_jax.core.errors import UsageError, unknown_name
+
+Rate = float | Callable[[Any], float]
+
+VOCABULARY_VARIABLE = "FLAN_JAX_VOCABULARY"
+
+# What is known by name but cannot be used on this machine, and the remedy.
+_unavailable: dict[str, str] = {}
+
+
+class CurrentVocabulary(seqio.Vocabulary):
+    """The process's vocabulary, looked up when first used and after each `use_vocabulary`."""
+
+    def __init__(self):
+        super().__init__()
+        self.name = os.environ.get(VOCABULARY_VARIABLE) or vocabularies.T5_VOCABULARY
+
+    @property
+    def current(self) -> seqio.Vocabulary:
+        """The SeqIO vocabulary in use."""
+        return vocabularies.load_vocabulary(self.name).seqio
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "name":
+            raise AttributeError(name)
+        return getattr(self.current, name)
+
+    def __eq__(self, other: Any) -> bool:
+        return other is self or self.current == getattr(other, "current", other)
+
+    __hash__ = object.__hash__
+
+    def __str__(self) -> str:
+        return f"CurrentVocabulary({self.name})"
+
+    bos_id = property(lambda self: self.current.bos_id)
+    eos_id = property(lambda self: self.current.eos_id)
+    unk_id = property(lambda self: self.current.unk_id)
+    extra_ids = property(lambda self: self.current.extra_ids)
+    vocab_size = property(lambda self: self.current.vocab_size)
+    _base_vocab_size = property(lambda self: self.current._base_vocab_size)
+
+    def _encode(self, s):
+        return self.current._encode(s)
+
+    def _decode(self, ids):
+        return self.current._decode(ids)
+
+    def _encode_tf(self, s):
+        # Not TensorFlow's own tokenizer: its SentencePiece is of another version, and where two
+        # segmentations score the same it may choose the other one ("--", "-" for "-", "--").
+        def encode(text):
+            return np.asarray(self.current.encode(text.decode()), np.int32)
+
+        ids = tf.numpy_function(encode, [s], tf.int32, stateful=False)
+        ids.set_shape([None])
+        return ids
+
+    def _decode_tf(self, ids):
+        return self.current._decode_tf(ids)
+
+
+VOCABULARY = CurrentVocabulary()
+OUTPUT_FEATURES = {
+    name: seqio.Feature(vocabulary=VOCABULARY, add_eos=True) for name in ("inputs", "targets")
+}
+
+
+def use_vocabulary(name: str) -> None:
+    """Sets the vocabulary that SeqIO readers of our tasks get from now on.
+
+    Args:
+        name: as for `vocabularies.load_vocabulary`; it is loaded when first used. The default is
+            the environment variable FLAN_JAX_VOCABULARY, else T5's.
+    """
+    VOCABULARY.name = name
+
+
+class RenderedMixture(seqio.Mixture):
+    """A `seqio.Mixture` whose sub-mixtures may have a rate that is a function."""
+
+    def _get_submixture_rate(self, mix: seqio.Mixture) -> float:
+        rate = self.rate_per_task_name[mix.name]
+        return float(rate(mix) if callable(rate) else rate)
+
+
+def add_task(spec: TaskSpec) -> seqio.Task:
+    """Registers a task with SeqIO and returns it; it opens nothing.
+
+    The same spec again changes nothing.
+
+    Raises:
+        UsageError: another task or mixture has the name.
+    """
+    if spec.name in seqio.TaskRegistry.names():
+        if get_spec(spec.name) == spec:
+            return seqio.TaskRegistry.get(spec.name)
+        raise _taken("task", spec.name)
+    if spec.name in seqio.MixtureRegistry.names():
+        raise _taken("mixture", spec.name)
+    post = spec.postprocessor or seqio_source.whole_text
+    return seqio.TaskRegistry.add(
+        spec.name,
+        source=seqio_source.RenderedSource(spec),
+        preprocessors=[
+            seqio.preprocessors.tokenize,
+            seqio.CacheDatasetPlaceholder(),
+            seqio_source.drop_too_long,
+            seqio.preprocessors.append_eos,
+        ],
+        postprocess_fn=functools.partial(seqio_source.postprocess, post),
+        metric_fns=list(spec.metrics),
+        output_features=OUTPUT_FEATURES,
+        task_cls=seqio_source.RenderedTask,
+    )
+
+
+def add_mixture(
+    name: str, tasks: Sequence[str | tuple[str, Rate]], *, default_rate: Rate | None = None
+) -> seqio.Mixture | None:
+    """Registers a mixture of tasks and mixtures with SeqIO and returns it; it opens nothing.
+
+    Args:
+        name: the mixture's name.
+        tasks: names, or pairs of a name and its rate.
+        default_rate: the rate where none is given: `capped_size` if None.
+
+    Returns:
+        The mixture, or None if a member is unavailable: then so is the mixture.
+
+    Raises:
+        UsageError: a member is unknown or named twice, or something else has the name.
+    """
+    pairs = [(t, default_rate or capped_size) if isinstance(t, str) else tuple(t) for t in tasks]
+    members = [member for member, _ in pairs]
+    if repeated := {m for m in members if members.count(m) > 1}:
+        raise UsageError(f"mixture {name!r}: {sorted(repeated)[0]!r} is named twice; name it once")
+    if not members:
+        raise UsageError(f"mixture {name!r} has no member; name at least one task")
+    for member, rate in pairs:
+        if not callable(rate) and not rate > 0:
+            raise UsageError(
+                f"mixture {name!r}: rate must be > 0, got {rate!r} for {member!r}; give another "
+                "rate or leave it out"
+            )
+        if member in _unavailable:
+            add_unavailable(name, _unavailable[member])
+            return None
+        if not _exists(member):
+            raise unknown_name(f"member of mixture {name!r}:", member, known_names())
+    if name in seqio.TaskRegistry.names():
+        raise _taken("task", name)
+    if name in seqio.MixtureRegistry.names():
+        mixture = seqio.MixtureRegistry.get(name)
+        if dict(mixture.rate_per_task_name) == dict(pairs):
+            return mixture
+        raise _taken("mixture", name)
+    _unavailable.pop(name, None)
+    return seqio.MixtureRegistry.add(name, pairs, mixture_cls=RenderedMixture)
+
+
+def add_unavailable(name: str, remedy: str) -> None:
+    """Makes a task or mixture known that cannot be used here; `remedy` says what to do."""
+    if not _exists(name):
+        _unavailable[name] = remedy
+
+
+def capped_size(provider: seqio.Task | seqio.Mixture) -> float:
+    """Returns the default rate: min(rows, cap) of the train split, summed over a mixture.
+
+    A task without a train split counts the rows of its first one.
+    """
+    if isinstance(provider, seqio.Mixture):
+        return sum(capped_size(task) for task in provider.tasks)
+    split = TRAIN if TRAIN in provider.splits else sorted(provider.splits)[0]
+    num = provider.num_input_examples(split)
+    spec = get_spec(provider.name)
+    if num is None:
+        reason = spec.source.missing() if spec else None
+        raise UsageError(
+            f"task {provider.name!r}: its size is unknown"
+            + (f": {reason}" if reason else "; give the mixture a rate for it")
+        )
+    return float(num if spec is None or spec.cap is None else min(num, spec.cap))
+
+
+def get_spec(task_name: str) -> TaskSpec | None:
+    """Returns the spec of a registered task; None for a plain SeqIO task."""
+    if task_name not in seqio.TaskRegistry.names():
+        raise unknown_name("task", task_name, known_names())
+    source = seqio.TaskRegistry.get(task_name).source
+    return source.spec if isinstance(source, seqio_source.RenderedSource) else None
+
+
+def mixture_members(name: str) -> dict[str, float]:
+    """Returns {task: rate} of a mixture or a task, rates summing to 1, names sorted.
+
+    Raises:
+        UsageError: the name is unknown; or known, but its data is not there: with the remedy.
+    """
+    if name in _unavailable and not _exists(name):
+        raise UsageError(f"{name!r} is not available: {_unavailable[name]}")
+    if not _exists(name):
+        raise unknown_name("mixture or task", name, known_names())
+    provider = seqio.get_mixture_or_task(name)
+    if isinstance(provider, seqio.Task):
+        return {name: 1.0}
+    rates = {task.name: float(provider.get_rate(task)) for task in provider.tasks}
+    total = sum(rates.values())
+    if not total > 0:
+        raise UsageError(f"mixture {name!r}: its rates sum to {total}; every member is empty")
+    return {task: rate / total for task, rate in sorted(rates.items())}
+
+
+def known_names() -> list[str]:
+    """Returns the names of all tasks and mixtures, those that are unavailable included."""
+    names = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names(), *_unavailable}
+    return sorted(names)
+
+
+def _exists(name: str) -> bool:
+    return name in seqio.TaskRegistry.names() or name in seqio.MixtureRegistry.names()
+
+
+def _taken(kind: str, name: str) -> UsageError:
+    return UsageError(f"{name!r} is registered already, as a {kind} with other content; rename one")
