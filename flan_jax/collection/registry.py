@@ -189,18 +189,19 @@ def add_unavailable(name: str, remedy: str) -> None:
 def capped_size(provider: seqio.Task | seqio.Mixture) -> float:
     """Returns the default rate: min(rows, cap) of the train split, summed over a mixture.
 
-    A task without a train split counts the rows of its first one.
+    A task without a train split counts the rows of its first one; one whose data is not there
+    counts nothing (and cannot be read: `mixture_members` and SeqIO's readers say so).
     """
     if isinstance(provider, seqio.Mixture):
         return sum(capped_size(task) for task in provider.tasks)
     split = TRAIN if TRAIN in provider.splits else sorted(provider.splits)[0]
-    num = provider.num_input_examples(split)
     spec = get_spec(provider.name)
+    if spec is not None and spec.source.missing():
+        return 0.0
+    num = provider.num_input_examples(split)
     if num is None:
-        reason = spec.source.missing() if spec else None
         raise UsageError(
-            f"task {provider.name!r}: its size is unknown"
-            + (f": {reason}" if reason else "; give the mixture a rate for it")
+            f"task {provider.name!r}: its size is unknown; give the mixture a rate for it"
         )
     return float(num if spec is None or spec.cap is None else min(num, spec.cap))
 
@@ -213,8 +214,12 @@ def get_spec(task_name: str) -> TaskSpec | None:
     return source.spec if isinstance(source, seqio_source.RenderedSource) else None
 
 
-def mixture_members(name: str) -> dict[str, float]:
+def mixture_members(name: str, *, skip_missing: bool = False) -> dict[str, float]:
     """Returns {task: rate} of a mixture or a task, rates summing to 1, names sorted.
+
+    Args:
+        name: a mixture or a task.
+        skip_missing: leave out tasks whose data is not there, instead of raising.
 
     Raises:
         UsageError: the name is unknown; or known, but its data is not there: with the remedy.
@@ -224,13 +229,26 @@ def mixture_members(name: str) -> dict[str, float]:
     if not _exists(name):
         raise unknown_name("mixture or task", name, known_names())
     provider = seqio.get_mixture_or_task(name)
+    tasks = [provider] if isinstance(provider, seqio.Task) else provider.tasks
+    reasons = {task.name: _missing(task.name) for task in tasks}
+    gone = [task for task, reason in reasons.items() if reason]
+    if gone and (len(gone) == len(tasks) or not skip_missing):
+        raise UsageError(
+            f"{len(gone)} of the {len(tasks)} tasks of {name!r} cannot be read, such as "
+            f"{gone[0]!r}: {reasons[gone[0]]}"
+        )
     if isinstance(provider, seqio.Task):
         return {name: 1.0}
-    rates = {task.name: float(provider.get_rate(task)) for task in provider.tasks}
+    rates = {task.name: float(provider.get_rate(task)) for task in tasks if task.name not in gone}
     total = sum(rates.values())
     if not total > 0:
         raise UsageError(f"mixture {name!r}: its rates sum to {total}; every member is empty")
     return {task: rate / total for task, rate in sorted(rates.items())}
+
+
+def _missing(task_name: str) -> str | None:
+    spec = get_spec(task_name)
+    return spec.source.missing() if spec else None
 
 
 def known_names() -> list[str]:

@@ -18,6 +18,7 @@ import tensorflow as tf
 from flan_jax.collection import rendering
 from flan_jax.collection.spec import TaskSpec
 from flan_jax.core import files
+from flan_jax.core.errors import UsageError
 
 _TEXT = tf.TensorSpec((), tf.string)
 _TEXT_META = ("task", "template", "direction", "setting", "option_style")
@@ -110,7 +111,9 @@ class RenderedTask(seqio.Task):
     def get_dataset(
         self, sequence_length: Mapping[str, int] | None = None, *args: Any, **kwargs: Any
     ) -> tf.data.Dataset:
-        """See `seqio.Task.get_dataset`."""
+        """See `seqio.Task.get_dataset`; a `UsageError` if the data is not there."""
+        if reason := self.source.spec.source.missing():
+            raise UsageError(f"task {self.name!r}: {reason}")
         vocabulary = self.output_features["inputs"].vocabulary
         task = copy.copy(self)
         task._source = RenderedSource(

@@ -106,6 +106,7 @@ class JsonLinesSource:
         path = dict(self.paths).get(split)
         if path is None:
             return
+        path = resolve(path)
         for index, line in enumerate(read_lines(path)):
             try:
                 row = json.loads(line)
@@ -118,22 +119,157 @@ class JsonLinesSource:
     def fingerprint(self, split: str) -> str:
         """Returns the SHA-256 of the split's file."""
         path = dict(self.paths).get(split)
-        return _file_hash(path) if path else ""
+        return _file_hash(str(resolve(path))) if path else ""
 
     def missing(self) -> str | None:
         """Returns None if every file is there, else which is not and what to do."""
         return _missing_files([path for _, path in self.paths])
 
 
+@dataclasses.dataclass(frozen=True)
+class NaturalInstructionsSource:
+    """One task file of Natural-Instructions v2 (Wang et al. 2022); all rows are of `train`.
+
+    A row holds `id`, `input`, `outputs` (a list), `definitions` (a list) and `positives`, the
+    positive examples as dicts of `input`, `output`, `explanation` ("" if there is none). Files that
+    give a definition, an output or a category as plain text instead of a list are read as well.
+    """
+
+    path: str
+
+    def num_rows(self, split: str) -> int:
+        """Returns the number of instances."""
+        return _num_instances(*_stamp(self.path)) if split == "train" else 0
+
+    def rows(self, split: str) -> Iterator[tuple[int, Row]]:
+        """Yields (instance index, row)."""
+        if split != "train":
+            return
+        task = _read_task(*_stamp(self.path))
+        shared = {"definitions": task["definitions"], "positives": task["positives"]}
+        for index, instance in enumerate(task["instances"]):
+            where = f"{self.path}: instance {index}"
+            if not isinstance(instance, dict):
+                raise DataError(f"{where}: need an object, got {type(instance).__name__}")
+            row = {
+                "id": str(instance.get("id", "")),
+                "input": _text(instance, "input", where),
+                "outputs": _texts(instance, "output", where),
+            }
+            yield index, row | shared
+
+    def fingerprint(self, split: str) -> str:
+        """Returns the SHA-256 of the file."""
+        return _file_hash(self.path)
+
+    def missing(self) -> str | None:
+        """Returns None if the file is there, else which is not and what to do."""
+        return _missing_files([self.path])
+
+
+@dataclasses.dataclass(frozen=True)
+class CotTsvSource:
+    r"""Chains of thought as FLAN publishes them; all rows are of `train`.
+
+    A line is question, answer, rationale between tabs, UTF-8, with a two-character `\n` for each
+    line break inside. There is no header and no quoting.
+    """
+
+    path: str
+
+    COLUMNS = ("question", "answer", "rationale")
+
+    def num_rows(self, split: str) -> int:
+        """Returns the number of lines."""
+        return sum(1 for _ in read_lines(resolve(self.path))) if split == "train" else 0
+
+    def rows(self, split: str) -> Iterator[tuple[int, Row]]:
+        """Yields (line index from 0, row)."""
+        if split != "train":
+            return
+        path = resolve(self.path)
+        for index, line in enumerate(read_lines(path)):
+            cells = line.split("\t")
+            if len(cells) != len(self.COLUMNS):
+                raise DataError(
+                    f"{path}:{index + 1}: need {len(self.COLUMNS)} columns "
+                    f"({', '.join(self.COLUMNS)}) between tabs, got {len(cells)}"
+                )
+            texts = [cell.replace("\\n", "\n") for cell in cells]
+            yield index, dict(zip(self.COLUMNS, texts, strict=True))
+
+    def fingerprint(self, split: str) -> str:
+        """Returns the SHA-256 of the file."""
+        return _file_hash(str(resolve(self.path)))
+
+    def missing(self) -> str | None:
+        """Returns None if the file is there, else which is not and what to do."""
+        return _missing_files([self.path])
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOutSource:
+    """Cuts a validation split out of a source that has only `train`.
+
+    Rows that agree in the column `by` stay on one side, so nothing in validation is also trained
+    on. Which values are held out depends on the values and `seed` alone.
+
+    Args:
+        base: the source.
+        by: the column to divide by.
+        fraction: share of the different values to hold out, at least one of two.
+        most: never hold out more values than this.
+        seed: another seed holds out other values.
+    """
+
+    base: Source
+    by: str
+    fraction: float = 0.1
+    most: int = 100
+    seed: int = 0
+
+    def num_rows(self, split: str) -> int:
+        """Returns how many rows of the base are on this side."""
+        held, num = _held_out(self, self.base.fingerprint("train"))
+        return {"train": num - len(held), "validation": len(held)}.get(split, 0)
+
+    def rows(self, split: str) -> Iterator[tuple[int, Row]]:
+        """Yields (index in the base, row) of this side."""
+        held, _ = _held_out(self, self.base.fingerprint("train"))
+        for index, row in self.base.rows("train"):
+            if (index in held) == (split == "validation"):
+                yield index, row
+
+    def fingerprint(self, split: str) -> str:
+        """Returns a hash of the base's rows and the cut."""
+        parts = (self.base.fingerprint("train"), split, self.by, self.fraction, self.most)
+        text = "\x00".join(str(part) for part in (*parts, self.seed))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def missing(self) -> str | None:
+        """Returns what the base misses."""
+        return self.base.missing()
+
+
 def resolve(path: str) -> Path:
     """Returns the file that `path` names.
 
     `package:NAME/REST` is the file REST inside the importable package NAME, so that a name in a
-    Gin file works from any directory; anything else is a path of the file system.
+    Gin file works from any directory; `$NAME/REST` is REST in the folder that the environment
+    variable NAME holds; anything else is a path of the file system.
 
     Raises:
-        UsageError: the package is not importable.
+        UsageError: the package is not importable, or the variable not set.
     """
+    if path.startswith("$"):
+        variable, _, rest = path[1:].partition("/")
+        folder = os.environ.get(variable)
+        if not folder:
+            raise UsageError(
+                f"{rest} is looked for in the folder that the environment variable {variable} "
+                f"names, which is not set; set it"
+            )
+        return Path(folder, rest)
     if not path.startswith("package:"):
         return Path(path)
     package, _, rest = path.removeprefix("package:").partition("/")
@@ -185,18 +321,109 @@ def choose(num: int, limit: int | None, seed: int, name: str) -> frozenset[int] 
 
 
 def _missing_files(paths: list[str]) -> str | None:
-    gone = [path for path in paths if not os.path.isfile(path)]
+    try:
+        gone = [path for path in map(resolve, paths) if not path.is_file()]
+    except UsageError as error:
+        return str(error)
     if not gone:
         return None
     more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
     return f"file {gone[0]}{more} does not exist; correct the path or fetch the data"
 
 
+def _stamp(path: str) -> tuple[str, int, int]:
+    """Returns what tells whether a file is still the one that was read."""
+    found = resolve(path)
+    stat = found.stat()
+    return str(found), stat.st_size, stat.st_mtime_ns
+
+
 def _file_hash(path: str) -> str:
-    stat = os.stat(path)
-    return _file_hash_cached(str(path), stat.st_size, stat.st_mtime_ns)
+    return _file_hash_cached(*_stamp(path))
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1 << 16)
 def _file_hash_cached(path: str, size: int, mtime_ns: int) -> str:
     return files.sha256_file(path)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _held_out(source: HeldOutSource, fingerprint: str) -> tuple[frozenset[int], int]:
+    """Returns the base indices of the validation side, and the number of rows of both sides."""
+    indices: dict[Any, list[int]] = {}
+    num = 0
+    for index, row in source.base.rows("train"):
+        if source.by not in row:
+            raise UsageError(f"rows have no column {source.by!r} to divide by, only {sorted(row)}")
+        indices.setdefault(row[source.by], []).append(index)
+        num += 1
+
+    def rank(value) -> bytes:
+        return hashlib.blake2b(f"{source.seed}\x00{value}".encode(), digest_size=16).digest()
+
+    wanted = min(source.most, int(source.fraction * len(indices)) or int(len(indices) > 1))
+    held = sorted(indices, key=rank)[:wanted]
+    return frozenset(i for value in held for i in indices[value]), num
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _num_instances(path: str, size: int, mtime_ns: int) -> int:
+    return len(_read_task(path, size, mtime_ns)["instances"])
+
+
+@functools.lru_cache(maxsize=2)
+def _read_task(path: str, size: int, mtime_ns: int) -> dict[str, list]:
+    """Returns the definitions, positive examples and (unchecked) instances of a task file."""
+    task = files.read_json(path)
+    if not isinstance(task, dict):
+        raise DataError(f"{path}: need a JSON object, got {type(task).__name__}")
+    if not isinstance(task.get("Instances"), list):
+        raise DataError(f"{path}: 'Instances' must be a list, got {_kind(task, 'Instances')}")
+    given = task.get("Positive Examples", [])
+    if not isinstance(given, list):
+        raise DataError(
+            f"{path}: 'Positive Examples' must be a list, got {_kind(task, 'Positive Examples')}"
+        )
+    positives = []
+    for number, example in enumerate(given):
+        where = f"{path}: positive example {number}"
+        if not isinstance(example, dict):
+            raise DataError(f"{where}: need an object, got {type(example).__name__}")
+        outputs = _texts(example, "output", where)
+        explanation = example.get("explanation") or ""
+        if not isinstance(explanation, str):
+            raise DataError(f"{where}: 'explanation' must be a text, got {explanation!r:.40}")
+        positives.append(
+            {
+                "input": _text(example, "input", where),
+                "output": outputs[0] if outputs else "",
+                "explanation": explanation,
+            }
+        )
+    definitions = [d for d in _texts(task, "Definition", path) if d.strip()]
+    if not definitions:
+        raise DataError(f"{path}: 'Definition' is empty; a task needs one")
+    return {"definitions": definitions, "positives": positives, "instances": task["Instances"]}
+
+
+def _text(holder: dict[str, Any], key: str, where: str) -> str:
+    if not isinstance(holder.get(key), str):
+        raise DataError(f"{where}: {key!r} must be a text, got {_kind(holder, key)}")
+    return holder[key]
+
+
+def _texts(holder: dict[str, Any], key: str, where: str) -> list[str]:
+    value = holder.get(key)
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise DataError(
+            f"{where}: {key!r} must be a text or a list of texts, got {_kind(holder, key)}"
+        )
+    return value
+
+
+def _kind(holder: dict[str, Any], key: str) -> str:
+    if key not in holder:
+        return "nothing: the key is missing"
+    return f"{holder[key]!r:.60}"
