@@ -1,0 +1,154 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Score tables for people: groups or tasks down the side, numbers of finetuning tasks across.
+
+The same table goes into the report, a Markdown file and a CSV file.
+"""
+
+import collections
+import csv
+import dataclasses
+import statistics
+from collections.abc import Iterable
+from typing import IO
+
+from flan_jax.evals import scores as scores_lib
+from flan_jax.scaling import curves as curves_lib
+from flan_jax.scaling import paper
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One number."""
+
+    value: float
+    error: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.value:.1f}" + ("" if self.error is None else f" ± {self.error:.1f}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table whose first columns are names and whose other columns are numbers."""
+
+    title: str
+    names: tuple[str, ...]  # headings of the name columns
+    columns: tuple[str, ...]  # headings of the number columns
+    rows: tuple[tuple[tuple[str, ...], tuple[Cell | None, ...]], ...]  # (names, cells)
+    note: str = ""
+
+
+def group_table(scores: Iterable[scores_lib.Score], metric: str) -> Table:
+    """Returns the macro means: one row for each group (and size), one column for each task count.
+
+    The error is over seeds where there are several, else over the tasks of the group.
+    """
+    scores = list(scores)
+    curves = curves_lib.task_scaling(scores, metric=metric)
+    counts = sorted({point.num_tasks for curve in curves for point in curve.points})
+    several_sizes = len({curve.size for curve in curves}) > 1
+    several_seeds = curves_lib.num_seeds(curves)[1] > 1
+    over_tasks = {
+        (s.benchmark, s.settings.get("size", ""), int(s.settings["num_tasks"])): s.stderr
+        for s in sorted(scores, key=lambda s: s.step)
+        if s.subtask == scores_lib.MEAN and s.metric == metric
+    }
+    rows = []
+    for curve in curves:
+        cells = {
+            point.num_tasks: Cell(
+                value=point.mean,
+                error=point.spread
+                if several_seeds
+                else over_tasks[curve.benchmark, curve.size, point.num_tasks],
+            )
+            for point in curve.points
+        }
+        title = curves_lib.benchmark_title(curve.benchmark)
+        names = (title, curve.size) if several_sizes else (title,)
+        rows.append((names, tuple(cells.get(count) for count in counts)))
+    return Table(
+        title=f"{curves_lib.metric_title(metric)}, %, by number of finetuning tasks",
+        names=("Tasks evaluated", "Size") if several_sizes else ("Tasks evaluated",),
+        columns=tuple(f"{count:,}" for count in counts),
+        rows=tuple(rows),
+        note="Unweighted mean over the group's tasks; ± "
+        + ("1 standard deviation over seeds." if several_seeds else "standard error over tasks."),
+    )
+
+
+def task_table(scores: Iterable[scores_lib.Score]) -> Table:
+    """Returns every task's score, by number of finetuning tasks; the mean over seeds."""
+    latest: dict[tuple, scores_lib.Score] = {}
+    for score in sorted(scores, key=lambda s: s.step):
+        if score.subtask != scores_lib.MEAN:
+            settings = tuple(sorted(score.settings.items()))
+            size = score.settings.get("size", "")
+            latest[score.benchmark, score.subtask, score.metric, size, settings] = score
+    values = collections.defaultdict(lambda: collections.defaultdict(list))
+    for (*key, _), score in latest.items():
+        values[tuple(key)][int(score.settings["num_tasks"])].append(score.value)
+    counts = sorted({count for by_count in values.values() for count in by_count})
+    several_sizes = len({size for _, _, _, size in values}) > 1
+    rows = []
+    for (benchmark, task, metric, size), by_count in sorted(
+        values.items(), key=lambda item: (curves_lib.benchmark_order(item[0][0]), item[0])
+    ):
+        cells = [
+            Cell(value=statistics.fmean(by_count[count])) if count in by_count else None
+            for count in counts
+        ]
+        names = (curves_lib.benchmark_title(benchmark), task, curves_lib.metric_title(metric))
+        names += (size,) if several_sizes else ()
+        rows.append((names, tuple(cells)))
+    return Table(
+        title="Every task, %, by number of finetuning tasks",
+        names=("Group", "Task", "Metric", "Size") if several_sizes else ("Group", "Task", "Metric"),
+        columns=tuple(f"{count:,}" for count in counts),
+        rows=tuple(rows),
+    )
+
+
+def paper_table() -> Table:
+    """Returns the paper's task scaling (Table 3) as printed."""
+    rows = tuple(
+        (
+            (row.params, f"{row.num_tasks:,}", row.mixture),
+            tuple(Cell(value=value) for value in row.scores),
+        )
+        for row in paper.task_scaling()
+    )
+    notes = [
+        f"PaLM {row.params}, {row.num_tasks} tasks: {row.note}."
+        for row in paper.task_scaling()
+        if row.note
+    ]
+    return Table(
+        title="Chung et al. 2022, Table 3: task scaling of PaLM (the paper's numbers)",
+        names=("Size", "Tasks", "Mixture"),
+        columns=tuple(paper.BENCHMARKS.values()),
+        rows=rows,
+        note=" ".join(notes),
+    )
+
+
+def markdown(table: Table) -> str:
+    """Returns the table as GitHub Markdown."""
+
+    def line(cells: Iterable[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+    text = line([*table.names, *table.columns])
+    text += line([*("---" for _ in table.names), *("---:" for _ in table.columns)])
+    for names, cells in table.rows:
+        text += line([*names, *("" if cell is None else str(cell) for cell in cells)])
+    return text + (f"\n{table.note}\n" if table.note else "")
+
+
+def write_csv(table: Table, file: IO[str]) -> None:
+    """Writes the table as CSV with the values only, one decimal."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*table.names, *(column.replace(",", "") for column in table.columns)])
+    for names, cells in table.rows:
+        writer.writerow([*names, *("" if cell is None else f"{cell.value:.1f}" for cell in cells)])
