@@ -1,0 +1,394 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The token store: what the builder writes once and training and evaluation read.
+
+    STORE/manifest.json                  what is in it, from what, and the hash of every file
+    STORE/tasks/<task>/<split>/
+        tokens.bin                       uint16 or uint32, little endian: inputs then targets of
+                                         each example, each ending with EOS
+        offsets.npy                      [num_examples + 1] int64, where examples start
+        input_lengths.npy                [num_examples] int32, EOS included
+        target_lengths.npy               likewise
+        examples.jsonl                   the texts, references and metadata, a line an example
+        done.json                        written last: the folder is whole, and of which build
+
+Opening a store compares the size of every file with the manifest; `verify` compares hashes.
+Files are opened when read and at most `MAX_OPEN_TASKS` tasks' files stay open. No pickle.
+"""
+
+import collections
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flan_jax.core import errors, files
+from flan_jax.core.errors import DataError, UsageError
+from flan_jax.core.progress import Progress
+
+FORMAT = 1
+MAX_OPEN_TASKS = 128
+
+MANIFEST = "manifest.json"
+DONE = "done.json"
+TOKENS, OFFSETS = "tokens.bin", "offsets.npy"
+INPUT_LENGTHS, TARGET_LENGTHS = "input_lengths.npy", "target_lengths.npy"
+EXAMPLES = "examples.jsonl"
+DATA_FILES = (TOKENS, OFFSETS, INPUT_LENGTHS, TARGET_LENGTHS, EXAMPLES)
+
+_NUM_NAMED = 5  # problems that an error message lists before it only counts them
+
+
+def token_dtype(vocabulary_size: int) -> np.dtype:
+    """Returns the smallest unsigned type that holds every id of a vocabulary."""
+    return np.dtype("<u2" if vocabulary_size <= 1 << 16 else "<u4")
+
+
+def task_folder(root: str | os.PathLike, task: str, split: str) -> Path:
+    """Returns the folder of a task's split."""
+    if task in (".", "..") or "/" in task or "\x00" in task:
+        raise UsageError(f"task name {task!r} cannot be a folder's name; rename the task")
+    return Path(root) / "tasks" / task / split
+
+
+class TaskWriter:
+    """Writes one task's split; the folder counts only once `finish` has been called."""
+
+    def __init__(self, folder: Path, dtype: np.dtype):
+        self._folder, self._dtype = folder, dtype
+        self._lengths: tuple[list[int], list[int]] = ([], [])
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / DONE).unlink(missing_ok=True)
+        self._tokens = open(folder / TOKENS, "wb")
+        self._texts = open(folder / EXAMPLES, "w", encoding="utf-8", newline="\n")
+
+    def __enter__(self) -> "TaskWriter":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._tokens.close()
+        self._texts.close()
+
+    @property
+    def num_examples(self) -> int:
+        """Examples added so far."""
+        return len(self._lengths[0])
+
+    def add(self, inputs: np.ndarray, targets: np.ndarray, text: Mapping[str, Any]) -> None:
+        """Adds an example: its tokens (EOS included) and the JSON record of its text."""
+        for tokens, lengths in zip((inputs, targets), self._lengths, strict=True):
+            self._tokens.write(np.asarray(tokens).astype(self._dtype).tobytes())
+            lengths.append(len(tokens))
+        self._texts.write(files.dumps(text) + "\n")
+
+    def finish(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Closes the files and returns the entry for the manifest, which holds `facts` too."""
+        self.__exit__()
+        inputs, targets = (np.array(lengths, np.int32) for lengths in self._lengths)
+        offsets = np.concatenate([[0], np.cumsum(inputs.astype(np.int64) + targets)])
+        np.save(self._folder / OFFSETS, offsets.astype(np.int64))
+        np.save(self._folder / INPUT_LENGTHS, inputs)
+        np.save(self._folder / TARGET_LENGTHS, targets)
+        entry = dict(facts)
+        entry["num_examples"] = len(inputs)
+        for side, lengths in (("input", inputs), ("target", targets)):
+            entry[f"num_{side}_tokens"] = int(lengths.sum())
+            entry[f"max_{side}_tokens"] = int(lengths.max(initial=0))
+        entry["files"] = {
+            name: {
+                "sha256": files.sha256_file(self._folder / name),
+                "size_bytes": (self._folder / name).stat().st_size,
+            }
+            for name in DATA_FILES
+        }
+        files.write_json(self._folder / DONE, entry)
+        return entry
+
+
+def read_finished(folder: Path, key: str) -> dict[str, Any] | None:
+    """Returns the entry of a folder that a build with this key finished, or None.
+
+    None means that the folder has to be written: it is absent, half written, of another build,
+    or its files no longer have their sizes.
+    """
+    try:
+        entry = files.read_json(folder / DONE)
+    except (FileNotFoundError, DataError):
+        return None
+    if entry.get("key") != key or _size_problems(folder, entry):
+        return None
+    return entry
+
+
+@dataclasses.dataclass(frozen=True)
+class _Maps:
+    """A task's open files."""
+
+    tokens: np.ndarray
+    offsets: np.ndarray
+
+
+class TaskStore:
+    """The examples of one task's split."""
+
+    def __init__(self, store: "Store", name: str, split: str):
+        self._store, self._name, self._split = store, name, split
+        self.info: dict[str, Any] = store.manifest["tasks"][name][split]
+        self.folder = task_folder(store.path, name, split)
+
+    @property
+    def num_examples(self) -> int:
+        """Number of examples."""
+        return self.info["num_examples"]
+
+    @functools.cached_property
+    def input_lengths(self) -> np.ndarray:
+        """[num_examples] int32, tokens of the inputs, EOS included."""
+        return np.load(self.folder / INPUT_LENGTHS, allow_pickle=False)
+
+    @functools.cached_property
+    def target_lengths(self) -> np.ndarray:
+        """[num_examples] int32, tokens of the targets, EOS included."""
+        return np.load(self.folder / TARGET_LENGTHS, allow_pickle=False)
+
+    def example(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (inputs, targets) of an example, int32, each with its EOS."""
+        index = self._checked(index)
+        tokens = self.gather(np.array([index]))[0].astype(np.int32)
+        return tuple(np.split(tokens, [self.input_lengths[index]]))
+
+    def gather(self, indices: np.ndarray) -> list[np.ndarray]:
+        """Returns for each example its inputs and targets as one array, a view of the file."""
+        maps = self._store._open_maps(self._name, self._split)
+        indices = np.asarray(indices, np.int64)
+        starts, ends = maps.offsets[indices].tolist(), maps.offsets[indices + 1].tolist()
+        return [maps.tokens[start:end] for start, end in zip(starts, ends, strict=True)]
+
+    def text(self, index: int) -> dict[str, Any]:
+        """Returns the record of an example: inputs, targets, references, meta, index."""
+        index = self._checked(index)
+        with open(self.folder / EXAMPLES, "rb") as file:
+            file.seek(self._line_starts[index])
+            return json.loads(file.readline())
+
+    def texts(self) -> Iterator[dict[str, Any]]:
+        """Yields the records of all examples in order."""
+        with open(self.folder / EXAMPLES, encoding="utf-8", newline="\n") as file:
+            for line in file:
+                yield json.loads(line)
+
+    @functools.cached_property
+    def _line_starts(self) -> list[int]:
+        starts = [0]
+        with open(self.folder / EXAMPLES, "rb") as file:
+            for line in file:
+                starts.append(starts[-1] + len(line))
+        return starts
+
+    def _checked(self, index: int) -> int:
+        if not 0 <= index < self.num_examples:
+            raise UsageError(
+                f"task {self._name!r} split {self._split!r}: example {index} does not exist, it "
+                f"has {self.num_examples}"
+            )
+        return int(index)
+
+
+class Store:
+    """A built mixture, read only. Make one with `Store.open`."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]):
+        self.path, self.manifest = path, manifest
+        self._task_stores: dict[tuple[str, str], TaskStore] = {}
+        self._maps: collections.OrderedDict[tuple[str, str], _Maps] = collections.OrderedDict()
+
+    @classmethod
+    def open(cls, path: str | os.PathLike) -> "Store":
+        """Opens a store after comparing the size of every file with the manifest.
+
+        Raises:
+            UsageError: there is no finished store, or one of another format.
+            DataError: files are missing or have another size; the message names them.
+        """
+        path = Path(path)
+        if not (path / MANIFEST).is_file():
+            unfinished = ", an unfinished build is" if (path / "tasks").is_dir() else ""
+            raise UsageError(
+                f"no token store at {path}: {MANIFEST} is not there{unfinished}; run "
+                f"`flan-jax build` with that path as output"
+            )
+        manifest = files.read_json(path / MANIFEST)
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        if found != FORMAT:
+            raise UsageError(
+                f"{path / MANIFEST}: token store format {found!r}, this code reads {FORMAT}; "
+                "build the store again"
+            )
+        store = cls(path, manifest)
+        store._raise_problems(
+            problem
+            for name, split in store._folders()
+            for problem in _size_problems(
+                task_folder(path, name, split), manifest["tasks"][name][split]
+            )
+        )
+        return store
+
+    @property
+    def mixture(self) -> str:
+        """Name of the mixture that was built."""
+        return self.manifest["mixture"]
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Task name to rate in the mixture that was built, summing to one."""
+        return self.manifest["rates"]
+
+    @property
+    def vocabulary(self) -> dict[str, Any]:
+        """name, fingerprint, size, padded_size, eos_id."""
+        return self.manifest["vocabulary"]
+
+    @property
+    def feature_lengths(self) -> dict[str, int]:
+        """Most tokens of `inputs` and `targets`, EOS included."""
+        return self.manifest["feature_lengths"]
+
+    def tasks(self, split: str) -> tuple[str, ...]:
+        """Returns the names of the tasks that have this split, sorted."""
+        return tuple(name for name, splits in sorted(self._tasks.items()) if split in splits)
+
+    def task(self, name: str, split: str) -> TaskStore:
+        """Returns a task's split; an unknown name is a `UsageError` with the nearest ones."""
+        if name not in self._tasks:
+            raise errors.unknown_name("task", name, self._tasks, f"(in the store {self.path})")
+        if split not in self._tasks[name]:
+            raise UsageError(
+                f"task {name!r} has no split {split!r} in the store {self.path}; it has "
+                + ", ".join(sorted(self._tasks[name]))
+            )
+        if (name, split) not in self._task_stores:
+            self._task_stores[name, split] = TaskStore(self, name, split)
+        return self._task_stores[name, split]
+
+    def mixture_rates(self, name: str | None = None) -> dict[str, float]:
+        """Returns the rates of the built mixture, or of one recorded with it, or of one task."""
+        known = {self.mixture: self.rates} | self.manifest["mixtures"]
+        if name is None or name in known:
+            return dict(known[name or self.mixture])
+        if name in self._tasks:
+            return {name: 1.0}
+        raise errors.unknown_name(
+            "mixture or task", name, [*known, *self._tasks],
+            f"(in the store {self.path}; build it with that mixture or as a sub-mixture)",
+        )  # fmt: skip
+
+    def gather(
+        self, split: str, names: Sequence[str], tasks: np.ndarray, examples: np.ndarray
+    ) -> np.ndarray:
+        """Returns the tokens of examples of several tasks, one after another, in their order.
+
+        Args:
+            split: the split to read.
+            names: task names.
+            tasks: [num] index into `names`.
+            examples: [num] index into the task's examples.
+
+        Returns:
+            [num_tokens] of the store's token type.
+        """
+        pieces: list[np.ndarray] = [np.zeros(0, self.dtype)] * len(tasks)
+        by_task = np.argsort(tasks, kind="stable")
+        bounds = np.flatnonzero(np.diff(np.asarray(tasks)[by_task])) + 1
+        for group in np.split(by_task, bounds) if len(tasks) else []:
+            task = self.task(names[tasks[group[0]]], split)
+            for at, piece in zip(group.tolist(), task.gather(examples[group]), strict=True):
+                pieces[at] = piece.copy()  # a view would keep the task's files open
+        return np.concatenate(pieces) if pieces else np.zeros(0, self.dtype)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the stored tokens."""
+        return np.dtype(self.manifest["token_dtype"])
+
+    def fingerprint(self, split: str, names: Sequence[str]) -> str:
+        """Returns a hash of the tokens of these tasks: equal if and only if they are equal."""
+        digest = hashlib.sha256()
+        for name in sorted(names):
+            recorded = self.task(name, split).info["files"]
+            hashes = [recorded[file]["sha256"] for file in (TOKENS, INPUT_LENGTHS, OFFSETS)]
+            digest.update("\x00".join([name, *hashes, ""]).encode())
+        return digest.hexdigest()
+
+    def verify(self) -> None:
+        """Compares every file with its hash in the manifest.
+
+        Raises:
+            DataError: files are missing, truncated or of another build; the message names them.
+        """
+
+        def problems(progress: Progress) -> Iterator[str]:
+            for name, split in self._folders():
+                folder, entry = task_folder(self.path, name, split), self._tasks[name][split]
+                wrong_size = list(_size_problems(folder, entry))
+                yield from wrong_size
+                if not wrong_size:
+                    for file, recorded in sorted(entry["files"].items()):
+                        if files.sha256_file(folder / file) != recorded["sha256"]:
+                            yield f"{folder / file} is not the file that was built (its hash)"
+                progress.advance()
+
+        with Progress("verify", total=len(list(self._folders())), unit="folder") as progress:
+            self._raise_problems(problems(progress))
+
+    @property
+    def _tasks(self) -> dict[str, dict[str, Any]]:
+        return self.manifest["tasks"]
+
+    def _folders(self) -> Iterator[tuple[str, str]]:
+        return (
+            (name, split) for name in sorted(self._tasks) for split in sorted(self._tasks[name])
+        )
+
+    def _raise_problems(self, problems: Iterator[str]) -> None:
+        found = list(problems)
+        if found:
+            more = len(found) - _NUM_NAMED
+            raise DataError(
+                f"token store {self.path} is damaged: "
+                + "; ".join(found[:_NUM_NAMED])
+                + (f"; and {more} more" if more > 0 else "")
+                + "; delete the folders of these files and run `flan-jax build` again"
+            )
+
+    def _open_maps(self, name: str, split: str) -> _Maps:
+        maps = self._maps.pop((name, split), None)
+        if maps is None:
+            folder = task_folder(self.path, name, split)
+            maps = _Maps(
+                tokens=np.asarray(np.memmap(folder / TOKENS, self.dtype, "r")),
+                offsets=np.asarray(np.load(folder / OFFSETS, mmap_mode="r", allow_pickle=False)),
+            )
+        self._maps[name, split] = maps
+        while len(self._maps) > MAX_OPEN_TASKS:
+            self._maps.popitem(last=False)
+        return maps
+
+
+def _size_problems(folder: Path, entry: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for name, recorded in sorted(entry["files"].items()):
+        try:
+            size = os.stat(folder / name).st_size
+        except FileNotFoundError:
+            problems.append(f"{folder / name} is missing")
+            continue
+        if size != recorded["size_bytes"]:
+            problems.append(f"{folder / name} has {size} bytes instead of {recorded['size_bytes']}")
+    return problems

@@ -1,0 +1,147 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Finite batches for evaluation: prompts to decode, and packed rows to measure a loss on.
+
+Shapes are few and fixed, so that each compiles once: prompts are sorted by length and padded to
+one of the given lengths; a short last batch is filled up with empty rows.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from flan_jax.collection.store import Store
+from flan_jax.core.errors import DataError, UsageError
+from flan_jax.data import packing
+from flan_jax.data.packing import Batch
+
+WINDOW_EXAMPLES = 8192
+
+
+def eval_batches(
+    examples: Sequence[tuple[Hashable, np.ndarray]],
+    batch_size: int,
+    length_buckets: Sequence[int],
+) -> Iterator[dict[str, Any]]:
+    """Yields every example once, longest first, in batches of one length each.
+
+    Args:
+        examples: (id, input tokens) pairs.
+        batch_size: rows of every batch.
+        length_buckets: lengths to pad to; the longest must hold the longest example.
+
+    Yields:
+        `ids`: list of batch_size, None on rows that hold nothing;
+        `mask`: [batch_size] bool, False on rows that hold nothing;
+        `encoder_input_tokens`: [batch_size, one of length_buckets] int32, 0 on padding.
+
+    Raises:
+        DataError: an example is longer than every bucket; nothing is cut silently.
+    """
+    if batch_size <= 0 or not length_buckets or min(length_buckets) <= 0:
+        raise UsageError(
+            f"batch_size {batch_size} and length_buckets {list(length_buckets)} must be > 0"
+        )
+    buckets = np.sort(np.asarray(length_buckets))
+    lengths = np.array([len(tokens) for _, tokens in examples], np.int64)
+    if len(lengths) and lengths.max() > buckets[-1]:
+        name = examples[int(lengths.argmax())][0]
+        raise DataError(
+            f"example {name!r} has {lengths.max()} input tokens, the longest bucket is "
+            f"{buckets[-1]}; raise the inputs' feature length"
+        )
+    order = np.argsort(-lengths, kind="stable")
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        width = int(buckets[np.searchsorted(buckets, lengths[chosen[0]])])
+        tokens = np.zeros((batch_size, width), np.int32)
+        for row, example in enumerate(chosen):
+            tokens[row, : lengths[example]] = examples[example][1]
+        num_empty = batch_size - len(chosen)
+        yield {
+            "ids": [examples[example][0] for example in chosen] + [None] * num_empty,
+            "mask": np.arange(batch_size) < len(chosen),
+            "encoder_input_tokens": tokens,
+        }
+
+
+def loss_batches(
+    store: Store,
+    *,
+    names: Sequence[str],
+    batch_size: int,
+    split: str = "validation",
+    feature_lengths: dict[str, int] | None = None,
+    num_examples: int | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Yields one pass over a split as packed rows, the same batches as in training.
+
+    Args:
+        store: a built token store.
+        names: the mixture's tasks in the order of training's `member_names`; the position of a
+            task is its `decoder_task_ids`. Tasks without this split are passed over.
+        batch_size: rows of a batch over all processes; the last is filled with empty rows.
+        split: the split to read.
+        feature_lengths: tokens of `inputs` and `targets` a row holds; None: the store's.
+        num_examples: examples of each task, its first ones; None: all.
+        process_index: which of the processes this is; it gets its part of each batch.
+        process_count: how many processes share a batch.
+    """
+    if batch_size <= 0 or batch_size % process_count:
+        raise UsageError(
+            f"batch_size {batch_size} must be > 0 and a multiple of {process_count} processes"
+        )
+    feature_lengths = feature_lengths or store.feature_lengths
+    lengths = {"max_input": feature_lengths["inputs"], "max_target": feature_lengths["targets"]}
+    per_host = batch_size // process_count
+    mine = slice(process_index * per_host, (process_index + 1) * per_host)
+    waiting = packing.empty_rows(0, **lengths)
+    for rows in _packed_windows(store, names, split, num_examples, lengths):
+        waiting = _concatenate(waiting, rows)
+        while len(waiting["decoder_loss_weights"]) >= batch_size:
+            yield {name: rows[:batch_size][mine] for name, rows in waiting.items()}
+            waiting = {name: rows[batch_size:] for name, rows in waiting.items()}
+    num_left = len(waiting["decoder_loss_weights"])
+    if num_left:
+        last = _concatenate(waiting, packing.empty_rows(batch_size - num_left, **lengths))
+        yield {name: rows[mine] for name, rows in last.items()}
+
+
+def _packed_windows(store, names, split, num_examples, lengths) -> Iterator[Batch]:
+    """Yields the packed rows of each window of the split's examples, task after task."""
+    stored = set(store.tasks(split))
+    present = [i for i, name in enumerate(names) if name in stored]
+    if not present:
+        raise UsageError(
+            f"none of the {len(names)} tasks has a split {split!r} in the store {store.path}; "
+            "build it with that split"
+        )
+    sizes = [store.task(names[i], split).num_examples for i in present]
+    sizes = [min(size, num_examples or size) for size in sizes]
+    tasks = np.repeat(present, sizes)
+    examples = np.concatenate([np.arange(size) for size in sizes])
+    for start in range(0, len(tasks), WINDOW_EXAMPLES):
+        window = slice(start, start + WINDOW_EXAMPLES)
+        yield _pack(store, names, split, tasks[window], examples[window], lengths)
+
+
+def _pack(store, names, split, tasks, examples, lengths) -> Batch:
+    inputs, targets = np.zeros(len(tasks), np.int64), np.zeros(len(tasks), np.int64)
+    for task in np.unique(tasks):
+        here, stored = tasks == task, store.task(names[task], split)
+        inputs[here] = stored.input_lengths[examples[here]]
+        targets[here] = stored.target_lengths[examples[here]]
+    plan = packing.plan_rows(inputs, targets, **lengths)
+    order = plan.examples
+    return packing.pack_rows(
+        tokens=store.gather(split, names, tasks[order], examples[order]),
+        input_lengths=inputs[order], target_lengths=targets[order],
+        task_ids=tasks[order], splits=plan.splits, **lengths,
+    )  # fmt: skip
+
+
+def _concatenate(first: Batch, second: Batch) -> Batch:
+    return {name: np.concatenate([first[name], second[name]]) for name in first}

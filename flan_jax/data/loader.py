@@ -1,0 +1,258 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Training batches from a token store, through Grain.
+
+The batch at step s is rows s * batch_size to (s + 1) * batch_size - 1 of the row stream
+(`data/windows.py`), so what is trained on does not depend on hosts, workers or restarts. Grain
+plans windows ahead, in a thread or in worker processes; this process reads the tokens of its own
+rows only. Between two batches the state is (window, row): going on costs the same anywhere.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import grain
+import numpy as np
+from absl import flags
+
+from flan_jax.collection.store import Store
+from flan_jax.core.errors import UsageError
+from flan_jax.data import packing
+from flan_jax.data.mixture import MAX_POSITION, MixtureState
+from flan_jax.data.packing import Batch
+from flan_jax.data.windows import RowStream, Window, WindowPlanner
+
+STATE_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainInput:
+    """What to train on. Frozen and hashable; `feature_lengths` may be given as a dict."""
+
+    # Path of a built token store.
+    store: str
+    # A mixture or task that the store's manifest knows; None: the mixture it was built for.
+    mixture: str | None = None
+    # (task, rate) to use instead of the rates that the manifest records for `mixture`.
+    rates: tuple[tuple[str, float], ...] | None = None
+    # Rows of a batch, over all hosts.
+    batch_size: int
+    # Tokens of `inputs` and `targets` a row holds; None: the lengths the store was built with.
+    feature_lengths: tuple[tuple[str, int], ...] | None = None
+    # Chooses the order of examples and rows.
+    seed: int = 0
+    # Examples planned together: more fill rows better and take more memory.
+    window_examples: int = 8192
+    # Processes that plan windows; 0: a thread of this process.
+    num_workers: int = 0
+    # False: one example a row.
+    pack: bool = True
+
+    def __post_init__(self):
+        for name in ("rates", "feature_lengths"):
+            value = getattr(self, name)
+            if value is not None:
+                pairs = value.items() if isinstance(value, Mapping) else value
+                object.__setattr__(self, name, tuple(sorted((k, v) for k, v in pairs)))
+        if self.batch_size <= 0:
+            raise UsageError(f"batch_size must be > 0, got {self.batch_size}")
+        if self.num_workers < 0:
+            raise UsageError(f"num_workers must be >= 0, got {self.num_workers}")
+        if self.feature_lengths is not None:
+            names = [name for name, _ in self.feature_lengths]
+            if names != ["inputs", "targets"]:
+                raise UsageError(f"feature lengths must be of 'inputs' and 'targets', got {names}")
+
+    def stream(self, store: Store) -> RowStream:
+        """Returns what decides the rows, with the store's answers for what is left open."""
+        lengths = dict(self.feature_lengths or store.feature_lengths)
+        rates = self.rates or tuple(sorted(store.mixture_rates(self.mixture).items()))
+        return RowStream(
+            store=str(self.store), split="train", rates=rates, seed=self.seed,
+            window_examples=self.window_examples, max_input=lengths["inputs"],
+            max_target=lengths["targets"], pack=self.pack,
+        )  # fmt: skip
+
+
+def open_train(
+    config: TrainInput,
+    state: Mapping[str, Any] | None = None,
+    *,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> "TrainIterator":
+    """Returns this process's batches, from the beginning or from a saved state.
+
+    Raises:
+        UsageError: the configuration does not fit the store, the hosts, or the state.
+        DataError: the store is damaged.
+    """
+    if not 0 <= process_index < process_count or config.batch_size % process_count:
+        raise UsageError(
+            f"batch_size {config.batch_size} cannot be shared by {process_count} processes "
+            f"(this is number {process_index}); make it a multiple of their number"
+        )
+    store = Store.open(config.store)
+    stream = config.stream(store)
+    stream.check(store)
+    identity = stream.identity(store)
+    if state is not None:
+        _check_state(state, identity)
+    return TrainIterator(config, store, stream, identity, state, process_index, process_count)
+
+
+class TrainIterator(Iterator[Batch]):
+    """Endless batches of this process's rows. Close it, or use it in a `with` block."""
+
+    def __init__(self, config, store, stream, identity, state, process_index, process_count):
+        self._config, self._store, self._stream = config, store, stream
+        self._identity = identity
+        self._schedule = stream.schedule(store)
+        self._step = 0 if state is None else state["step"]
+        self._window = 0 if state is None else state["window"]
+        self._row = 0 if state is None else state["row"]
+        start = None if state is None else state["schedule"]
+        self._counts = (
+            self._schedule.start() if start is None else self._schedule.from_json(start)
+        ).counts
+        self._per_host = config.batch_size // process_count
+        self._mine = slice(process_index * self._per_host, (process_index + 1) * self._per_host)
+        self._windows = _open_windows(WindowPlanner(stream, self._window, start), config)
+        self._current: Window | None = None
+        self._num_rows, self._num_tokens = 0, np.zeros(2, np.int64)
+
+    @property
+    def member_names(self) -> tuple[str, ...]:
+        """Tasks of the mixture, sorted; `decoder_task_ids` count them from 0."""
+        return self._stream.names
+
+    @property
+    def feature_lengths(self) -> dict[str, int]:
+        """Tokens of `inputs` and `targets` that a row holds."""
+        return {"inputs": self._stream.max_input, "targets": self._stream.max_target}
+
+    def __enter__(self) -> "TrainIterator":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends Grain's thread or workers."""
+        self._windows.close()
+
+    def __next__(self) -> Batch:
+        parts = []
+        missing = self._config.batch_size
+        while missing:
+            window = self._load_window()
+            first = self._row
+            self._row = min(first + missing, len(window["splits"]) - 1)
+            done = self._config.batch_size - missing
+            low, high = (
+                min(max(first + mine - done, first), self._row)
+                for mine in (self._mine.start, self._mine.stop)
+            )
+            if low < high:
+                parts.append(self._read_rows(window, low, high))
+            self._count(window, first, self._row)
+            missing -= self._row - first
+        self._step += 1
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def state(self) -> dict[str, Any]:
+        """Returns, as JSON values, the place after the batches so far; the same on every host."""
+        position = self._window * self._stream.window_examples
+        return {
+            "format": STATE_FORMAT,
+            "step": self._step,
+            "window": self._window,
+            "row": self._row,
+            "schedule": self._schedule.to_json(MixtureState(position, self._counts)),
+            "identity": self._identity,
+        }
+
+    def report(self) -> dict[str, Any]:
+        """Returns what has been given, over all hosts.
+
+        `examples` and `epochs` per task count from the first step of the run; `fill` is the part
+        of the positions of `inputs` and of `targets` that held tokens since the iterator opened.
+        """
+        seen = self._counts.copy()
+        if self._current is not None:
+            num = self._current["splits"][self._row]
+            seen += np.bincount(self._current["tasks"][:num], minlength=len(seen))
+        epochs = seen / self._schedule.num_examples
+        lengths = np.array([self._stream.max_input, self._stream.max_target])
+        fill = self._num_tokens / np.maximum(self._num_rows * lengths, 1)
+        return {
+            "examples": dict(zip(self.member_names, seen.tolist(), strict=True)),
+            "epochs": dict(zip(self.member_names, epochs.tolist(), strict=True)),
+            "fill": {"inputs": float(fill[0]), "targets": float(fill[1])},
+        }
+
+    def _load_window(self) -> Window:
+        """Returns the window that holds the next row."""
+        if self._current is None:
+            self._current = next(self._windows)
+        while self._row >= len(self._current["splits"]) - 1:
+            self._row -= len(self._current["splits"]) - 1
+            self._window += 1
+            self._current = next(self._windows)
+            self._counts = self._current["counts"]
+        return self._current
+
+    def _read_rows(self, window: Window, low: int, high: int) -> Batch:
+        splits = window["splits"][low : high + 1]
+        inside = slice(splits[0], splits[-1])
+        tasks = window["tasks"][inside]
+        return packing.pack_rows(
+            tokens=self._store.gather(
+                self._stream.split, self.member_names, tasks, window["examples"][inside]
+            ),
+            input_lengths=window["input_lengths"][inside],
+            target_lengths=window["target_lengths"][inside],
+            task_ids=tasks,
+            splits=splits - splits[0],
+            max_input=self._stream.max_input,
+            max_target=self._stream.max_target,
+        )
+
+    def _count(self, window: Window, low: int, high: int) -> None:
+        inside = slice(window["splits"][low], window["splits"][high])
+        self._num_rows += high - low
+        self._num_tokens += [
+            window["input_lengths"][inside].sum(), window["target_lengths"][inside].sum()
+        ]  # fmt: skip
+
+
+def _open_windows(planner: WindowPlanner, config: TrainInput):
+    """Returns Grain's iterator of windows in order, planned ahead."""
+    ahead = grain.ReadOptions(num_threads=0 if config.num_workers else 1, prefetch_buffer_size=1)
+    windows = grain.MapDataset.range(MAX_POSITION // config.window_examples).map(planner)
+    windows = windows.to_iter_dataset(ahead)
+    if config.num_workers:
+        # Grain's workers read absl flags, which a program without absl's main never parses.
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()
+        windows = windows.mp_prefetch(grain.MultiprocessingOptions(num_workers=config.num_workers))
+    return iter(windows)
+
+
+def _check_state(state: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    if state.get("format") != STATE_FORMAT:
+        raise UsageError(
+            f"input state has format {state.get('format')!r}, this code reads {STATE_FORMAT}; "
+            "start in a new model directory"
+        )
+    saved = state["identity"]
+    for name, value in identity.items():
+        if saved.get(name) != value:
+            raise UsageError(
+                f"cannot go on with the training input: the checkpoint was made with {name} "
+                f"{saved.get(name)!r}, this run has {value!r}; use the same or start in a new "
+                "model directory"
+            )

@@ -1,0 +1,129 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Finite batches: every example once, few shapes, padding marked."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flan_jax.core.errors import DataError, UsageError
+from flan_jax.data import features
+
+
+@given(
+    st.lists(st.integers(1, 30), max_size=40),
+    st.integers(1, 9),
+    st.lists(st.integers(1, 29), max_size=3),
+)
+@settings(max_examples=50, deadline=None)
+def test_every_example_is_in_one_batch_padded_to_a_bucket(lengths, batch_size, buckets):
+    examples = [(f"id{i}", np.full(n, i + 1, np.int32)) for i, n in enumerate(lengths)]
+    batches = list(features.eval_batches(examples, batch_size, [*buckets, 30]))
+    found = {}
+    for batch in batches:
+        tokens, mask = batch["encoder_input_tokens"], batch["mask"]
+        assert len(batch["ids"]) == len(tokens) == len(mask) == batch_size
+        assert tokens.dtype == np.int32 and tokens.shape[1] in {*buckets, 30}
+        assert [name is not None for name in batch["ids"]] == mask.tolist()
+        assert not tokens[~mask].any()
+        longest = max(np.count_nonzero(tokens, axis=1))
+        assert tokens.shape[1] == min(b for b in [*buckets, 30] if b >= longest)
+        for name, row in zip(batch["ids"], tokens, strict=True):
+            if name is not None:
+                found[name] = row[row > 0].tolist()
+    assert found == {name: tokens.tolist() for name, tokens in examples}
+    assert sum(batch["mask"].sum() for batch in batches) == len(examples)
+    assert len(batches) == -(-len(examples) // batch_size)
+
+
+def test_the_longest_come_first():
+    examples = [(i, np.ones(n, int)) for i, n in enumerate([3, 9, 5])]
+    batches = features.eval_batches(examples, 1, [4, 8, 16])
+    assert [(b["ids"], b["encoder_input_tokens"].shape[1]) for b in batches] == [
+        ([1], 16), ([2], 8), ([0], 4),
+    ]  # fmt: skip
+
+
+def test_an_example_over_every_bucket_is_an_error():
+    with pytest.raises(DataError, match="example 'x' has 9 input tokens, the longest bucket is 8"):
+        next(features.eval_batches([("y", np.ones(3)), ("x", np.ones(9))], 2, [8, 4]))
+    with pytest.raises(UsageError, match="must be > 0"):
+        next(features.eval_batches([], 2, []))
+
+
+SIZES = {"a": {"validation": 30}, "b": {"train": 5}, "c": {"train": 3, "validation": 11}}
+NAMES = ("a", "b", "c")
+
+
+def collect(batches):
+    found = []
+    for batch in batches:
+        for r in range(len(batch["decoder_segment_ids"])):
+            for segment in range(1, batch["decoder_segment_ids"][r].max() + 1):
+                encoder = batch["encoder_segment_ids"][r] == segment
+                decoder = batch["decoder_segment_ids"][r] == segment
+                (task,) = set(batch["decoder_task_ids"][r][decoder])
+                found.append(
+                    (
+                        NAMES[task],
+                        tuple(batch["encoder_input_tokens"][r][encoder]),
+                        tuple(batch["decoder_target_tokens"][r][decoder]),
+                    )
+                )
+    return sorted(found)
+
+
+def expected(store, sizes):
+    return sorted(
+        (name, *map(tuple, store.task(name, "validation").example(i)))
+        for name, size in sizes.items()
+        for i in range(size)
+    )
+
+
+@pytest.mark.parametrize("window", [7, 8192])
+def test_loss_batches_are_one_pass_with_an_empty_end(make_store, monkeypatch, window):
+    monkeypatch.setattr(features, "WINDOW_EXAMPLES", window)
+    store = make_store(SIZES)
+    batches = list(features.loss_batches(store, names=NAMES, batch_size=8))
+    assert collect(batches) == expected(store, {"a": 30, "c": 11})
+    assert all(len(rows) == 8 for batch in batches for rows in batch.values())
+    num_rows = sum((batch["decoder_loss_weights"].sum(axis=1) > 0).sum() for batch in batches)
+    assert len(batches) == -(-num_rows // 8)
+
+
+def test_the_last_loss_batch_ends_with_rows_of_no_weight(make_store):
+    store = make_store({"a": {"validation": 1}})
+    (batch,) = features.loss_batches(store, names=["a"], batch_size=3)
+    assert [any(row) for row in batch["decoder_loss_weights"]] == [True, False, False]
+    assert not any(rows[1:].any() for rows in batch.values())
+
+
+def test_loss_batches_may_stop_at_some_examples_of_each_task(make_store):
+    store = make_store(SIZES)
+    batches = features.loss_batches(store, names=NAMES, batch_size=4, num_examples=12)
+    assert collect(batches) == expected(store, {"a": 12, "c": 11})
+
+
+def test_hosts_share_the_loss_batches(make_store):
+    store = make_store(SIZES)
+    whole = list(features.loss_batches(store, names=NAMES, batch_size=6))
+    halves = [
+        list(features.loss_batches(
+            store, names=NAMES, batch_size=6, process_index=i, process_count=2))
+        for i in range(2)
+    ]  # fmt: skip
+    assert len(halves[0]) == len(halves[1]) == len(whole)
+    for first, second, both in zip(*halves, whole, strict=True):
+        for name in both:
+            np.testing.assert_array_equal(np.concatenate([first[name], second[name]]), both[name])
+
+
+def test_a_split_that_no_task_has_is_an_error(make_store):
+    store = make_store({"a": 4})
+    with pytest.raises(UsageError, match="none of the 1 tasks has a split 'validation'"):
+        next(features.loss_batches(store, names=["a"], batch_size=2))
+    with pytest.raises(UsageError, match="batch_size 3 must be > 0 and a multiple of 2 processes"):
+        next(features.loss_batches(
+            store, names=["a"], batch_size=3, split="train", process_count=2))  # fmt: skip

@@ -1,0 +1,227 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Training batches: the same rows for any hosts, workers and restarts, and nothing lost."""
+
+import json
+
+import numpy as np
+import pytest
+
+from flan_jax.core.errors import UsageError
+from flan_jax.data.loader import TrainInput, open_train
+
+SIZES = {"a": 40, "b": 7, "c": 150, "d:x.1": 23}
+RATES = {"a": 0.3, "b": 0.1, "c": 0.5, "d:x.1": 0.1}
+BATCH = 12
+
+
+@pytest.fixture
+def store(make_store):
+    return make_store(SIZES, rates=RATES, mixtures={"small": {"a": 0.25, "b": 0.75}})
+
+
+def config(built, **changes):
+    defaults = {"store": str(built.path), "batch_size": BATCH, "window_examples": 100}
+    return TrainInput(**(defaults | changes))
+
+
+def take(config, num, state=None, **hosts):
+    """The first batches, and the state and report after them."""
+    with open_train(config, state, **hosts) as batches:
+        return [next(batches) for _ in range(num)], batches.state(), batches.report()
+
+
+def assert_equal(first, second):
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name, strict=True)
+
+
+def decode(batch, names):
+    """The (task, inputs, targets) of every segment of a batch."""
+    found = []
+    for r in range(len(batch["encoder_segment_ids"])):
+        for segment in range(1, batch["encoder_segment_ids"][r].max() + 1):
+            encoder = batch["encoder_segment_ids"][r] == segment
+            decoder = batch["decoder_segment_ids"][r] == segment
+            (task,) = set(batch["decoder_task_ids"][r][decoder])
+            found.append(
+                (
+                    names[task],
+                    tuple(batch["encoder_input_tokens"][r][encoder]),
+                    tuple(batch["decoder_target_tokens"][r][decoder]),
+                )
+            )
+    return found
+
+
+def test_a_window_of_rows_decodes_to_its_examples_each_once(store):
+    num = sum(SIZES.values())
+    rates = {name: size / num for name, size in SIZES.items()}
+    whole = config(store, rates=rates, window_examples=num, batch_size=1)
+    with open_train(whole) as batches:
+        found = []
+        while batches.report()["examples"] != SIZES:
+            found += decode(next(batches), batches.member_names)
+    expected = []
+    for name, size in SIZES.items():
+        for index in range(size):
+            inputs, targets = store.task(name, "train").example(index)
+            expected.append((name, tuple(inputs), tuple(targets)))
+    assert sorted(found) == sorted(expected)
+    assert batches.report()["epochs"] == dict.fromkeys(SIZES, 1.0)
+
+
+@pytest.mark.parametrize("pack", [True, False])
+def test_hosts_share_the_batch_of_one_host(store, pack):
+    settings = config(store, pack=pack)
+    expected, state, report = take(settings, 9)
+    for process_count in (2, 4):
+        shares = [
+            take(settings, 9, process_index=index, process_count=process_count)
+            for index in range(process_count)
+        ]
+        joined = [
+            {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            for parts in zip(*(share[0] for share in shares), strict=True)
+        ]
+        assert_equal(joined, expected)
+        assert all(share[1:] == (state, report) for share in shares)
+
+
+@pytest.mark.slow  # starts three worker processes, each importing grain: about 6 s
+def test_workers_change_nothing(store):
+    expected, _, _ = take(config(store), 9)
+    _, state, report = take(config(store), 5)
+    found, found_state, found_report = take(config(store, num_workers=2), 5)
+    assert_equal(found, expected[:5])
+    assert (found_state, found_report) == (state, report)
+    found, _, _ = take(config(store, num_workers=1), 4, state)
+    assert_equal(found, expected[5:])
+
+
+@pytest.mark.parametrize("num_before", [0, 1, 5, 9])
+def test_a_saved_state_goes_on_exactly(store, num_before):
+    expected, end_state, end_report = take(config(store), 16)
+    _, state, _ = take(config(store), num_before)
+    state = json.loads(json.dumps(state))
+    found, found_state, report = take(config(store), 16 - num_before, state)
+    assert_equal(found, expected[num_before:])
+    assert found_state == end_state
+    assert report["examples"] == end_report["examples"]
+
+
+def test_a_restart_on_other_hosts_goes_on_exactly(store):
+    expected, _, _ = take(config(store), 8)
+    _, state, _ = take(config(store), 5, process_index=1, process_count=4)
+    found, _, _ = take(config(store), 3, state)
+    assert_equal(found, expected[5:])
+
+
+def test_batches_of_another_size_cut_the_same_rows(store):
+    def rows(batch_size, num):
+        batches, _, _ = take(config(store, batch_size=batch_size), num)
+        return np.concatenate([batch["encoder_input_tokens"] for batch in batches])
+
+    np.testing.assert_array_equal(rows(4, 15), rows(20, 3))
+
+
+def test_a_batch_may_span_several_windows(store):
+    batches, state, report = take(config(store, batch_size=60, window_examples=30), 3)
+    assert all(len(batch["encoder_positions"]) == 60 for batch in batches)
+    assert state["window"] > 12
+    found = sum(len(decode(batch, "abcd")) for batch in batches)
+    assert sum(report["examples"].values()) == found
+
+
+def test_counts_follow_the_rates_and_passes_the_sizes(store):
+    _, state, report = take(config(store), 20)
+    total = sum(report["examples"].values())
+    window = state["window"] * 100
+    for name, rate in RATES.items():
+        seen = report["examples"][name]
+        assert window * rate - 1 < seen < (window + 100) * rate + 1
+        assert report["epochs"][name] == seen / SIZES[name]
+    assert window <= total <= window + 100
+    assert report["epochs"]["b"] > 1
+
+
+def test_the_fill_counts_tokens_on_both_sides(store):
+    batches, _, report = take(config(store), 6)
+    inputs = np.mean([np.mean(batch["encoder_segment_ids"] > 0) for batch in batches])
+    targets = np.mean([np.mean(batch["decoder_loss_weights"]) for batch in batches])
+    assert report["fill"] == pytest.approx({"inputs": inputs, "targets": targets})
+    assert max(report["fill"].values()) > 0.9
+
+
+def test_seeds_give_other_rows(store):
+    one, other = (take(config(store, seed=seed), 1)[0][0] for seed in (0, 1))
+    assert (one["encoder_input_tokens"] != other["encoder_input_tokens"]).any()
+
+
+def test_rows_may_be_longer_than_the_store_was_built_for(store):
+    batches, _, _ = take(config(store, feature_lengths={"inputs": 100, "targets": 32}), 1)
+    assert batches[0]["encoder_input_tokens"].shape == (BATCH, 100)
+    assert batches[0]["decoder_target_tokens"].shape == (BATCH, 32)
+
+
+def test_rows_shorter_than_an_example_are_refused(store):
+    with pytest.raises(UsageError, match=r"example of \d+ tokens of inputs, a row holds 10; raise"):
+        open_train(config(store, feature_lengths={"inputs": 10, "targets": 16}))
+
+
+def test_a_mixture_of_the_manifest_and_a_task_can_be_trained_on(store):
+    with open_train(config(store, mixture="small")) as batches:
+        assert batches.member_names == ("a", "b")
+    with open_train(config(store, mixture="d:x.1")) as batches:
+        assert batches.member_names == ("d:x.1",)
+    with pytest.raises(UsageError, match="unknown mixture or task 'smal'; did you mean 'small'"):
+        open_train(config(store, mixture="smal"))
+    with pytest.raises(UsageError, match="unknown task 'zz'"):
+        open_train(config(store, rates={"a": 0.5, "zz": 0.5}))
+
+
+def test_hosts_must_divide_the_batch(store):
+    with pytest.raises(UsageError, match="batch_size 12 cannot be shared by 5 processes"):
+        open_train(config(store), process_count=5)
+
+
+@pytest.mark.parametrize(
+    "changes,message",
+    [
+        ({"seed": 3}, "made with seed 0, this run has 3"),
+        ({"mixture": "small"}, "made with store"),
+        ({"rates": {**RATES, "a": 0.31}}, "made with rates"),
+        ({"window_examples": 50}, "window_examples 100, this run has 50"),
+        ({"pack": False}, "pack True, this run has False"),
+    ],
+)
+def test_a_state_of_another_input_is_refused(store, changes, message):
+    _, state, _ = take(config(store), 1)
+    with pytest.raises(UsageError, match=message):
+        open_train(config(store, **changes), state)
+
+
+def test_a_state_of_a_rebuilt_store_is_refused(store, make_store):
+    _, state, _ = take(config(store), 1)
+    other = make_store(SIZES, name="other", rates=RATES, seed=1)
+    with pytest.raises(UsageError, match="made with store"):
+        open_train(config(other), state)
+
+
+def test_a_store_that_was_moved_is_the_same_input(store):
+    expected, state, _ = take(config(store), 2)
+    moved = store.path.rename(store.path.with_name("moved"))
+    found, _, _ = take(config(store, store=str(moved)), 1, state)
+    assert_equal(found, take(config(store, store=str(moved)), 3)[0][2:])
+
+
+def test_the_configuration_is_hashable(store):
+    dicts = {"rates": {"b": 0.5, "a": 0.5}, "feature_lengths": {"targets": 9, "inputs": 4}}
+    pairs = {name: tuple(sorted(value.items())) for name, value in dicts.items()}
+    assert config(store, **dicts) == config(store, **pairs)
+    assert hash(config(store, **dicts)) == hash(config(store, **pairs))
+    with pytest.raises(UsageError, match=r"must be of 'inputs' and 'targets', got \['input'\]"):
+        config(store, feature_lengths={"input": 4})
