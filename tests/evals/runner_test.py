@@ -213,3 +213,18 @@ def test_a_users_own_metric_scores_all_examples_together(store, tmp_path, monkey
     evaluation, _ = run(store, oracle, tmp_path, groups=["sum"])
     rows = {s.metric: (s.value, s.n, s.stderr) for s in evaluation.scores if s.subtask == "sum"}
     assert rows == {"num_same": (7.0, 7, None), "num": (7.0, 7, None)}
+
+
+def test_references_pass_the_filter_as_targets(store, tmp_path):
+    for entry in store.manifest["tasks"]["colour"].values():
+        entry["postprocessor"] = "cot_answer_strict"  # wants a cue, but not in a target
+    evaluation, _ = run(store, lambda prompt: "The answer is blue.", tmp_path, groups=["colour"])
+    assert evaluation.summary() == {"colour/accuracy": 100.0}
+
+
+def test_predicting_gives_each_id_its_own_output():
+    prompts = [(i, np.full(length, i + 5, np.int32)) for i, length in enumerate((3, 9, 4, 1, 8))]
+    outputs = runner.predict(
+        prompts, lambda tokens: tokens[:, :1] * 2, batch_size=2, length_buckets=(4, 16)
+    )
+    assert {key: int(row[0]) for key, row in outputs.items()} == {i: 2 * i + 10 for i in range(5)}

@@ -89,3 +89,8 @@ def test_labels_never_overlap_nor_leave_the_bottom(centers):
 def test_labels_that_are_apart_stay_where_they_are():
     centers = np.array([100.0, 20.0])
     assert figures._spread(centers, np.array([11.5, 11.5]), 0.0).tolist() == [100.0, 20.0]
+
+
+def test_labels_that_meet_part_evenly():
+    placed = figures._spread(np.array([52.0, 50.0, 200.0]), np.array([10.0, 10.0, 10.0]), 0.0)
+    assert placed.tolist() == [56.0, 46.0, 200.0]
