@@ -7,6 +7,7 @@ Any number of options works: letters go on as spreadsheet columns do (z, aa, ab)
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 from flan_jax.core.errors import unknown_name
@@ -48,6 +49,7 @@ class OptionStyle:
         return self.separator.join(lines)
 
 
+@functools.cache
 def _letters(index: int) -> str:
     text = ""
     index += 1
@@ -57,6 +59,7 @@ def _letters(index: int) -> str:
     return text
 
 
+@functools.cache
 def _roman(index: int) -> str:
     number, text = index + 1, ""
     for value, numeral in (

@@ -192,6 +192,7 @@ def lint(
     fields: Iterable[str],
     answer: str = "answer",
     both_sides: Iterable[str] = (),
+    unpunctuated: Iterable[str] = (),
 ) -> list[str]:
     """Returns the faults of a group of templates, one line each; none is an empty list.
 
@@ -200,6 +201,7 @@ def lint(
         fields: slots that the task's mapping gives.
         answer: the slot that a forward template's target must hold.
         both_sides: slots that may stand in input and target of one template.
+        unpunctuated: slots whose data never ends in a period or question mark of its own.
     """
     known, both_sides = set(fields) | {OPTIONS_SLOT}, set(both_sides)
     faults: list[str] = []
@@ -217,7 +219,7 @@ def lint(
             faults.append(f"{template.id}: direction is forward but {{{answer}}} is no target")
         if template.direction != FORWARD and answer in targets and len(targets) == 1:
             faults.append(f"{template.id}: the target is {{{answer}}} alone, so it is forward")
-        faults += [f"{template.id}: {fault}" for fault in _glue(template)]
+        faults += [f"{template.id}: {fault}" for fault in _glue(template, set(unpunctuated))]
         faults += _remains(template)
         key = _shape(template)
         if key in seen:
@@ -288,7 +290,7 @@ def _load(group: TemplateGroup) -> tuple[Template, ...]:
     return tuple(templates.values())
 
 
-def _glue(template: Template) -> list[str]:
+def _glue(template: Template, unpunctuated: set[str]) -> list[str]:
     """Punctuation that runs into data: a full stop after a slot, no blank after a colon."""
     faults = []
     for name, pattern in (("input", template.input), ("target", template.target)):
@@ -296,7 +298,8 @@ def _glue(template: Template) -> list[str]:
         for (is_slot, text), (next_is_slot, following) in zip(pieces, pieces[1:], strict=False):
             if not is_slot and next_is_slot and text.endswith(":"):
                 faults.append(f"{name}: no blank between ':' and {{{following}}}")
-            if is_slot and not next_is_slot and following[:1] in ("?", "."):
+            ends = is_slot and not next_is_slot and following[:1] in ("?", ".")
+            if ends and text not in unpunctuated:
                 faults.append(f"{name}: {following[0]!r} after {{{text}}} may double its own")
     return faults
 

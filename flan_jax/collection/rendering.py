@@ -84,10 +84,8 @@ def render(
 
     Raises:
         Drop: no example can be made within the lengths; or the fields give none.
-        UsageError: a template asks for a field that the mapping does not give.
+        UsageError: no template serves the setting, or one asks for a field that is not given.
     """
-    if feature_lengths and count_tokens is None:
-        raise UsageError("feature lengths need count_tokens, the vocabulary's token count")
     return _Renderer(spec, exemplars, count_tokens, feature_lengths, setting).render(
         fields, key, train_index
     )
@@ -114,7 +112,7 @@ def render_task(
         raise UsageError(f"task {spec.name!r} has no split {split!r}; it has {spec.splits}")
     settings = [setting] if setting else [name for name, weight in spec.settings if weight > 0]
     pool = None
-    if any(name.startswith("fs") for name in settings):
+    if any(name in spec_lib.FEW_SHOT_SETTINGS for name in settings):
         pool = ExemplarPool.load(spec, seed)
     renderer = _Renderer(spec, pool, count_tokens, feature_lengths, setting)
     is_train = split == spec_lib.TRAIN
@@ -134,6 +132,9 @@ def render_task(
         except Drop as drop:
             yield Dropped(index, drop.reason)
             continue
+        except Exception as error:
+            error.add_note(f"while rendering row {index} of {split!r} of task {spec.name!r}")
+            raise
         example.index = index
         yield example
         num_rendered += 1
@@ -152,8 +153,11 @@ class _Renderer:
         if setting is not None and setting not in spec_lib.SETTINGS:
             raise UsageError(f"setting {setting!r} must be one of {spec_lib.SETTINGS}")
         options_lib.check_styles(spec.option_styles, spec.name)
-        if spec.few_shot.budget is not None and count_tokens is None:
-            count_tokens = _no_counter
+        if count_tokens is None and (feature_lengths or spec.few_shot.budget is not None):
+            raise UsageError(
+                f"task {spec.name!r}: lengths and an exemplar budget need count_tokens, the "
+                "vocabulary's token count"
+            )
         self._spec = spec
         self._exemplars = exemplars
         self._count = count_tokens
@@ -426,10 +430,6 @@ def _draw_fields(
 
 def _with_head(template: Template, values: Mapping[str, str], text: str) -> str:
     return f"{template.head.render(values)}{_HEAD_GAP}{text}" if template.head else text
-
-
-def _no_counter(text: str) -> int:
-    raise UsageError("an exemplar budget needs count_tokens, the vocabulary's token count")
 
 
 _NOTHING: frozenset[str] = frozenset()

@@ -14,6 +14,7 @@ import importlib.resources
 import inspect
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -297,27 +298,37 @@ def read_lines(path: str | os.PathLike) -> Iterator[str]:
 
 
 def code_fingerprint(function: Callable) -> str:
-    """Returns a hash of a function's name and source text, and of what a partial holds."""
+    """Returns a hash of a function's name, of its module's text and of what a partial holds.
+
+    Modules that its own one imports are not looked at: raise a version when those change.
+    """
     if isinstance(function, functools.partial):
-        parts = [code_fingerprint(function.func), repr(function.args), repr(function.keywords)]
-        return hashlib.sha256("\x00".join(parts).encode()).hexdigest()
-    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', function)}"
-    try:
-        text = inspect.getsource(function)
-    except (OSError, TypeError):
-        text = ""
-    return hashlib.sha256(f"{name}\x00{text}".encode()).hexdigest()
+        held = [*function.args, *sorted(function.keywords.items())]
+        parts = [function.func, *held]
+        text = "\x00".join(code_fingerprint(p) if callable(p) else repr(p) for p in parts)
+    else:
+        module = getattr(function, "__module__", "")
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        text = f"{module}.{name}\x00{_module_text(module)}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def choose(num: int, limit: int | None, seed: int, name: str) -> frozenset[int] | None:
     """Returns which of `num` rows are used when at most `limit` may be; None means all of them.
 
-    The choice is the head of a random order that depends on (seed, name) alone, so a smaller
-    limit chooses a part of what a larger one does not necessarily keep in order.
+    The choice depends on the arguments alone, each row being equally likely.
     """
     if limit is None or limit >= num:
         return None
     return frozenset(ExampleKey(seed, name, -1).sample("rows", num, limit))
+
+
+@functools.cache
+def _module_text(name: str) -> str:
+    try:
+        return inspect.getsource(sys.modules[name])
+    except (KeyError, OSError, TypeError):
+        return ""
 
 
 def _missing_files(paths: list[str]) -> str | None:
