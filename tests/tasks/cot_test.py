@@ -1,0 +1,114 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Chain of thought: rationale before answer, and the answer can be found again."""
+
+import os
+from pathlib import Path
+
+import pytest
+import seqio
+
+from flan_jax.collection import prompts, registry, spec
+from flan_jax.collection.rendering import Dropped, Rendered, render_task
+from flan_jax.core.errors import UsageError
+from tasks import cot
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with one data set, named by the environment variable."""
+    monkeypatch.setenv(cot.VARIABLE, str(tmp_path))
+    rows = [f"How much is {i} + 1?\t{i + 1}\t{i} + 1\\nmakes {i + 1}." for i in range(300)]
+    (tmp_path / "gsm8k_train.tsv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+def task(name="gsm8k"):
+    return registry.get_spec(f"cot.{name}")
+
+
+def test_nine_tasks_and_the_mixture_are_registered():
+    assert len(cot.DATA_SETS) == 9
+    members = {t.name for t in seqio.get_mixture_or_task("cot").tasks}
+    assert members == {f"cot.{name}" for name in cot.DATA_SETS}
+    assert {task(name).cap for name in cot.DATA_SETS} == {100_000}
+
+
+def test_templates_have_no_fault_and_end_in_the_answer():
+    templates = cot.TEMPLATES.load()
+    slots = ("question", "answer", "rationale")
+    assert prompts.lint(templates, fields=slots, unpunctuated=["answer"]) == []
+    for kind in ("zero_shot", "few_shot"):
+        assert sum(t.kind == kind for t in templates) >= 10
+    assert all(t.target.slots == ("rationale", "answer") for t in templates)
+
+
+@pytest.mark.parametrize("template", cot.TEMPLATES.load(), ids=lambda t: t.id)
+@pytest.mark.parametrize("answer", ["(C)", "42", "yes", "bloody mess", "1,250.5", "Sentence A"])
+def test_answer_is_found_in_every_target(template, answer):
+    rationale = "First one thing.\nSo the answer is not 7 yet, since it is 3."
+    target = template.target.render({"rationale": rationale, "answer": answer})
+    assert target.startswith(rationale)
+    assert task().postprocessor(target, is_target=True) == answer
+
+
+def test_every_row_gives_question_rationale_and_answer(folder):
+    rows = dict(task().source.rows("train"))
+    for r in render_task(task(), "train", 0):
+        row = rows[r.index]
+        assert row["question"] in r.inputs and "makes" in r.targets.splitlines()[1]
+        assert task().postprocessor(r.targets) == row["answer"]
+        assert row["rationale"] not in r.inputs
+
+
+def test_zero_shot_and_few_shot_are_half_and_half(folder):
+    few = [r.meta["num_shots"] > 0 for r in render_task(task(), "train", 0)]
+    assert 100 < sum(few) < 170 and len(few) == 270
+
+
+def test_validation_shares_no_question_with_train(folder):
+    sides = [{row["question"] for _, row in task().source.rows(s)} for s in spec.SPLITS]
+    assert (len(sides[0]), len(sides[1])) == (270, 30) and sides[0].isdisjoint(sides[1])
+
+
+def test_empty_cells_are_dropped_and_counted(folder):
+    rows = [f"q{i}\ta\tr\n" for i in range(10)] + ["q\t\tr\n", "q2\ta\t \n", " \ta\tr\n"]
+    (folder / "creak_train.tsv").write_text("".join(rows))
+    results = [r for s in spec.SPLITS for r in render_task(task("creak"), s, 0)]
+    reasons = sorted(r.reason for r in results if isinstance(r, Dropped))
+    assert reasons == ["empty answer", "empty question", "empty rationale"]
+
+
+def test_without_the_folder_the_remedy_is_told(monkeypatch):
+    monkeypatch.delenv(cot.VARIABLE, raising=False)
+    with pytest.raises(UsageError, match="FLAN_JAX_COT_DIR.* not set; set it"):
+        registry.mixture_members("cot")
+    with pytest.raises(UsageError, match="task 'cot.gsm8k': gsm8k_train.tsv is looked for"):
+        list(render_task(task(), "train", 0))
+
+
+def test_files_that_are_not_there_are_told_or_skipped(folder):
+    with pytest.raises(UsageError, match="8 of the 9 tasks of 'cot' cannot be read.*aqua_train"):
+        registry.mixture_members("cot")
+    assert registry.mixture_members("cot", skip_missing=True) == {"cot.gsm8k": 1.0}
+
+
+def test_a_users_own_file_is_a_task_too(tmp_path):
+    path = tmp_path / "mine.tsv"
+    path.write_text("".join(f"q{i}\ta{i}\tbecause {i}\n" for i in range(30)))
+    mine = cot.task_spec("mine", str(path))
+    assert mine.name == "cot.mine" and len(list(render_task(mine, "train", 0))) == 27
+
+
+def test_real_answers_are_found_again():
+    shared = os.environ.get("FLAN_JAX_SHARED_DATA")
+    if not shared:
+        pytest.skip("FLAN_JAX_SHARED_DATA names no folder of real data")
+    for path in sorted(Path(shared, "train/cot/flan_tsv").glob("*_train.tsv")):
+        name = path.name.removesuffix("_train.tsv")
+        demo = cot.task_spec(f"real_{name}", str(path))
+        rows = dict(demo.source.rows("validation"))
+        for r in render_task(demo, "validation", 0):
+            assert isinstance(r, Rendered)
+            answer = rows[r.index]["answer"].strip().rstrip(".")
+            assert demo.postprocessor(r.targets) == answer
