@@ -16,12 +16,14 @@ Opening a store compares the size of every file with the manifest; `verify` comp
 Files are opened when read and at most `MAX_OPEN_TASKS` tasks' files stay open. No pickle.
 """
 
+import array
 import collections
 import dataclasses
 import functools
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,7 @@ class TaskWriter:
 
     def __init__(self, folder: Path, dtype: np.dtype):
         self._folder, self._dtype = folder, dtype
+        self._typecode = "H" if dtype.itemsize == 2 else "I"
         self._lengths: tuple[list[int], list[int]] = ([], [])
         folder.mkdir(parents=True, exist_ok=True)
         (folder / DONE).unlink(missing_ok=True)
@@ -80,11 +83,20 @@ class TaskWriter:
         """Examples added so far."""
         return len(self._lengths[0])
 
-    def add(self, inputs: np.ndarray, targets: np.ndarray, text: Mapping[str, Any]) -> None:
+    def add(self, inputs: Sequence[int], targets: Sequence[int], text: Mapping[str, Any]) -> None:
         """Adds an example: its tokens (EOS included) and the JSON record of its text."""
         for tokens, lengths in zip((inputs, targets), self._lengths, strict=True):
-            self._tokens.write(np.asarray(tokens).astype(self._dtype).tobytes())
-            lengths.append(len(tokens))
+            try:
+                ids = array.array(self._typecode, tokens)
+            except OverflowError:
+                raise DataError(
+                    f"{self._folder}: ids {min(tokens)} to {max(tokens)} do not fit {self._dtype}; "
+                    "tokenize with the store's vocabulary"
+                ) from None
+            if sys.byteorder == "big":
+                ids.byteswap()
+            self._tokens.write(ids.tobytes())
+            lengths.append(len(ids))
         self._texts.write(files.dumps(text) + "\n")
 
     def finish(self, facts: Mapping[str, Any]) -> dict[str, Any]:

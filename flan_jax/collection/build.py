@@ -1,0 +1,351 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The builder: renders and tokenizes every task of a mixture into a token store, once.
+
+Each task's split is built alone and marked done last, so a build that was stopped goes on where
+it was, any number of processes give the same bytes, and a task that fails stops no other. The
+manifest is written when all are done: a store without one is unfinished and cannot be opened.
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import importlib
+import multiprocessing
+import os
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import flan_jax
+from flan_jax.collection import foreign, registry
+from flan_jax.collection import store as store_lib
+from flan_jax.collection.rendering import Dropped, render_task
+from flan_jax.collection.spec import SPLITS, TRAIN
+from flan_jax.collection.store import Store, TaskWriter
+from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
+from flan_jax.core import files
+from flan_jax.core.errors import DataError, FlanError, IncompleteError, UsageError
+from flan_jax.core.progress import Progress, say
+
+_NUM_NAMED = 10  # failures that an error message lists before it only counts them
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What all tasks of a build share; sent to the workers."""
+
+    out: str
+    vocabulary: str
+    # (name, length), sorted.
+    feature_lengths: tuple[tuple[str, int], ...]
+    seed: int
+    limit: int | None
+    module_imports: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Result:
+    """How building one task's split ended: an entry for the manifest, or what went wrong."""
+
+    task: str
+    split: str
+    entry: dict[str, Any] | None = None
+    error: str = ""
+
+
+def build(
+    *,
+    mixture: str,
+    out: str | os.PathLike,
+    vocabulary: str,
+    feature_lengths: Mapping[str, int],
+    seed: int = 0,
+    splits: Sequence[str] = SPLITS,
+    num_workers: int = 1,
+    skip_unavailable: bool = False,
+    limit: int | None = None,
+    submixtures: Sequence[str] = (),
+    module_imports: Sequence[str] = (),
+) -> Store:
+    """Builds the token store of a mixture, or what is missing of it, and opens it.
+
+    Args:
+        mixture: a registered mixture or task.
+        out: the store's folder; made if absent.
+        vocabulary: as for `vocabularies.load_vocabulary`.
+        feature_lengths: most tokens of `inputs` and `targets`, the EOS included.
+        seed: decides the rendering.
+        splits: which splits to build, of those that a task has.
+        num_workers: processes; 1 builds in this one. The bytes are the same.
+        skip_unavailable: leave out tasks whose data is not here, and record them.
+        limit: most examples of each task's split, for a trial.
+        submixtures: more mixtures that the store is to know by name; their tasks are built too.
+        module_imports: modules that register the tasks, imported here and by every worker.
+
+    Raises:
+        UsageError: a name is unknown, an argument is wrong, or data is not here.
+        IncompleteError: some tasks failed; the message names them, the others are kept.
+    """
+    plan = _Plan(
+        out=str(out), vocabulary=vocabulary, feature_lengths=tuple(sorted(feature_lengths.items())),
+        seed=seed, limit=limit, module_imports=tuple(module_imports),
+    )  # fmt: skip
+    _check_arguments(plan, splits, num_workers)
+    _import_modules(plan.module_imports)
+    vocabulary_facts = _vocabulary_facts(load_vocabulary(vocabulary))
+    mixtures = {
+        name: registry.mixture_members(name, skip_missing=skip_unavailable)
+        for name in (mixture, *submixtures)
+    }
+    tasks = sorted(set().union(*mixtures.values()))
+    skipped = sorted(set().union(*map(foreign.task_names, mixtures)) - set(tasks))
+    if skipped:
+        say(f"build: left out {len(skipped)} tasks whose data is not here: {', '.join(skipped)}")
+    jobs = _jobs(tasks, splits)
+
+    with _locked(Path(out)):
+        (Path(out) / store_lib.MANIFEST).unlink(missing_ok=True)
+        results = _run(plan, jobs, num_workers)
+        _raise_failures(results, mixture)
+        entries: dict[str, dict[str, Any]] = {}
+        for result in sorted(results, key=lambda r: (r.task, r.split)):
+            entries.setdefault(result.task, {})[result.split] = result.entry
+        manifest = {
+            "format": store_lib.FORMAT,
+            "code_version": flan_jax.__version__,
+            "mixture": mixture,
+            "mixtures": mixtures,
+            "rates": mixtures[mixture],
+            "seed": seed,
+            "limit": limit,
+            "splits": sorted(splits),
+            "skipped": skipped,
+            "vocabulary": vocabulary_facts,
+            "token_dtype": store_lib.token_dtype(vocabulary_facts["padded_size"]).str,
+            "feature_lengths": dict(plan.feature_lengths),
+            "tasks": entries,
+        }
+        files.write_json(Path(out) / store_lib.MANIFEST, manifest)
+    return Store.open(out)
+
+
+def _check_arguments(plan: _Plan, splits: Sequence[str], num_workers: int) -> None:
+    lengths = dict(plan.feature_lengths)
+    if sorted(lengths) != ["inputs", "targets"] or min(lengths.values()) < 2:
+        raise UsageError(
+            f"feature lengths must be of 'inputs' and 'targets' and at least 2, got {lengths}"
+        )
+    if num_workers < 1:
+        raise UsageError(f"num_workers must be >= 1, got {num_workers}")
+    if plan.limit is not None and plan.limit < 1:
+        raise UsageError(f"limit must be >= 1 or None, got {plan.limit}")
+    if not splits or not set(splits) <= set(SPLITS):
+        raise UsageError(f"splits must be out of {SPLITS}, got {tuple(splits)}")
+
+
+def _vocabulary_facts(vocabulary: Vocabulary) -> dict[str, Any]:
+    names = ("name", "fingerprint", "size", "padded_size", "eos_id")
+    return {name: getattr(vocabulary, name) for name in names}
+
+
+def _import_modules(names: Sequence[str]) -> None:
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name and not name.startswith(f"{error.name}."):
+                raise
+            raise UsageError(
+                f"cannot import {name!r}, which is to register the tasks; correct the name, or "
+                "run where it can be imported"
+            ) from None
+
+
+def _jobs(tasks: Sequence[str], splits: Sequence[str]) -> list[tuple[str, str]]:
+    """Returns (task, split) pairs, the larger train splits first."""
+    jobs = []
+    for task in tasks:
+        spec = registry.get_spec(task)
+        own = foreign.task_splits(task) if spec is None else spec.splits
+        found = [split for split in splits if split in own]
+        if not found:
+            raise UsageError(
+                f"task {task!r} has none of the splits {tuple(splits)}, it has {tuple(own)}; "
+                "drop it from the mixture or build another split"
+            )
+        jobs += [(task, split) for split in found]
+    return sorted(jobs, key=lambda job: (job[1] != TRAIN, job))
+
+
+@contextlib.contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Holds the folder for this build; the lock ends with the process, however it ends."""
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another build is writing {out}; wait for it or choose another output"
+            ) from None
+        yield
+
+
+def _run(plan: _Plan, jobs: Sequence[tuple[str, str]], num_workers: int) -> list[_Result]:
+    """Builds every job, in this process or in several, and returns how each ended."""
+    results = []
+    with Progress("build", total=len(jobs), unit="task") as progress:
+        if num_workers == 1:
+            for job in jobs:
+                results.append(_build_one(plan, *job))
+                progress.advance(note=job[0])
+            return results
+        context = multiprocessing.get_context("spawn")  # a fork would copy locked threads
+        with concurrent.futures.ProcessPoolExecutor(
+            min(num_workers, len(jobs)), context, _import_modules, (plan.module_imports,)
+        ) as pool:
+            futures = {pool.submit(_build_one, plan, *job): job for job in jobs}
+            try:
+                for future in concurrent.futures.as_completed(futures):
+                    results.append(_result_of(future, *futures[future]))
+                    progress.advance(note=futures[future][0])
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    return results
+
+
+def _result_of(future: concurrent.futures.Future, task: str, split: str) -> _Result:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        # All unfinished jobs end this way when one worker is killed or cannot start.
+        return _Result(task, split, error="not built: a worker process died or could not start")
+
+
+def _build_one(plan: _Plan, task: str, split: str) -> _Result:
+    try:
+        return _Result(task, split, entry=_build_split(plan, task, split))
+    except FlanError as error:
+        return _Result(task, split, error=str(error))
+    except Exception as error:  # a user's source or field mapping may raise anything
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{frame.filename}:{frame.lineno}"
+        return _Result(task, split, error=f"{type(error).__name__}: {error} (at {place})")
+
+
+def _build_split(plan: _Plan, task: str, split: str) -> dict[str, Any]:
+    """Returns the manifest entry of a task's split after writing it, unless that is done."""
+    vocabulary = load_vocabulary(plan.vocabulary)
+    facts = _facts(plan, vocabulary, task, split)
+    folder = store_lib.task_folder(plan.out, task, split)
+    if (entry := store_lib.read_finished(folder, facts["key"])) is not None:
+        return entry
+    dropped: collections.Counter[str] = collections.Counter()
+    num_trimmed = 0
+    with TaskWriter(folder, store_lib.token_dtype(vocabulary.padded_size)) as writer:
+        for example in _examples(plan, vocabulary, task, split):
+            if isinstance(example, Dropped):
+                dropped[example.reason] += 1
+                continue
+            writer.add(example.tokens["inputs"], example.tokens["targets"], example.text)
+            num_trimmed += bool(example.text["meta"].get("trimmed"))
+            if writer.num_examples == plan.limit:
+                break
+        if not writer.num_examples:
+            reasons = ", ".join(f"{reason} ({num})" for reason, num in dropped.most_common())
+            raise DataError(
+                f"no examples: {dropped.total()} rows, dropped: {reasons or 'none'}; mend the "
+                "task or leave it out of the mixture"
+            )
+        facts |= {"dropped": dict(dropped), "num_trimmed": num_trimmed}
+        return writer.finish(facts)
+
+
+def _facts(plan: _Plan, vocabulary: Vocabulary, task: str, split: str) -> dict[str, Any]:
+    """Returns what the manifest says of a task beforehand; `key` changes if the bytes would."""
+    spec = registry.get_spec(task)
+    if spec is None:
+        facts = {"source": "seqio", "family": "", "category": "", "licence": "", "cap": None}
+        code = [foreign.fingerprint(task)]
+    else:
+        names = ("family", "category", "licence", "cap")
+        facts = {name: getattr(spec, name) for name in names}
+        facts["source"] = spec.source.fingerprint(split)
+        # Exemplars of any split come from the train split.
+        train = spec.source.fingerprint(TRAIN) if TRAIN in spec.splits else ""
+        code = [spec.fingerprint(), facts["source"], train]
+    decisive = [
+        store_lib.FORMAT, task, split, plan.seed, plan.limit, plan.feature_lengths,
+        vocabulary.fingerprint, vocabulary.padded_size, *code,
+    ]  # fmt: skip
+    facts["key"] = hashlib.sha256(files.dumps(decisive).encode()).hexdigest()
+    return facts
+
+
+def _examples(
+    plan: _Plan, vocabulary: Vocabulary, task: str, split: str
+) -> Iterator[foreign.Tokenized | Dropped]:
+    """Yields a row's tokens and text, or why it has none."""
+    lengths = dict(plan.feature_lengths)
+    spec = registry.get_spec(task)
+    if spec is None:
+        yield from foreign.examples(
+            task, split, plan.seed, vocabulary=vocabulary, feature_lengths=lengths
+        )
+        return
+    counter = _Counter(vocabulary)
+    for item in render_task(
+        spec, split, plan.seed, count_tokens=counter, feature_lengths=lengths, limit=plan.limit
+    ):
+        if isinstance(item, Dropped):
+            yield item
+            continue
+        texts = {"inputs": item.inputs, "targets": item.targets}
+        tokens = {name: [*counter.encode(text), vocabulary.eos_id] for name, text in texts.items()}
+        for name, length in lengths.items():
+            if len(tokens[name]) > length:
+                raise AssertionError(f"{task} {item.index}: {name} over {length} was not dropped")
+        record = {"references": item.references, "meta": item.meta, "index": item.index}
+        yield foreign.Tokenized(tokens, texts | record)
+        counter.forget()
+
+
+class _Counter:
+    """Counts tokens for the renderer and keeps them, so that no text is tokenized twice."""
+
+    def __init__(self, vocabulary: Vocabulary):
+        self._vocabulary = vocabulary
+        self._known: dict[str, list[int]] = {}
+
+    def __call__(self, text: str) -> int:
+        return len(self.encode(text))
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the tokens of a text, without EOS."""
+        if text not in self._known:
+            self._known[text] = self._vocabulary.encode(text)
+        return self._known[text]
+
+    def forget(self) -> None:
+        """Drops the texts of an example that is done."""
+        self._known.clear()
+
+
+def _raise_failures(results: Sequence[_Result], mixture: str) -> None:
+    failed = sorted((r for r in results if r.error), key=lambda r: (r.task, r.split))
+    if not failed:
+        return
+    named = [f"{r.task} ({r.split}): {r.error}" for r in failed[:_NUM_NAMED]]
+    if len(failed) > _NUM_NAMED:
+        named.append(f"and {len(failed) - _NUM_NAMED} more")
+    raise IncompleteError(
+        f"mixture {mixture!r} is not complete: {len(failed)} of {len(results)} parts failed; the "
+        "others are kept, so mend these and build again: " + "; ".join(named)
+    )
