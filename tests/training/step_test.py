@@ -1,0 +1,291 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The step follows T5X's loss curves; microbatches, meshes and scanned layers change nothing."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flan_jax.core.errors import UsageError
+from flan_jax.core.tree import flatten, unflatten
+from flan_jax.models.t5 import T5, T5Config, stack_layers
+from flan_jax.parallel import arrays
+from flan_jax.parallel.mesh import MeshShape, make_mesh
+from flan_jax.parallel.rules import preset
+from flan_jax.training import state as state_lib
+from flan_jax.training import step as step_lib
+from flan_jax.training.losses import LossConfig
+from flan_jax.training.optimizers import Adafactor, AdamW
+from flan_jax.training.schedules import Constant
+from flan_jax.training.step import StepSpec
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+CONFIG = T5Config(
+    vocab_size=1024,
+    emb_dim=64,
+    num_heads=4,
+    head_dim=16,
+    num_encoder_layers=2,
+    num_decoder_layers=2,
+    mlp_dim=128,
+    dropout_rate=0.0,
+    dtype="float32",
+)
+MODEL = T5(CONFIG, rules=preset("replicated"))
+SGD_LIKE = AdamW(learning_rate=Constant(learning_rate=1e-3))
+
+
+@pytest.fixture(scope="module")
+def golden_params():
+    with np.load(GOLDEN / "t5x_init_params.npz") as arrays_file:
+        return unflatten(dict(arrays_file))
+
+
+@pytest.fixture(scope="module")
+def golden_batches():
+    with np.load(GOLDEN / "t5x_batches.npz") as arrays_file:
+        batches = {name: arrays_file[name].astype(np.int32) for name in arrays_file}
+    return [{name: b[i] for name, b in batches.items()} for i in range(50)]
+
+
+def one_device():
+    return make_mesh(MeshShape(data=1), jax.devices()[:1])
+
+
+def place(params, model, optimizer, mesh, step=0):
+    """Returns a state on `mesh` that starts from these host arrays."""
+    abstract = state_lib.abstract_state(model, optimizer, mesh).params
+    params = jax.tree.map(lambda x, leaf: jax.device_put(x, leaf.sharding), params, abstract)
+    return state_lib.state_from_params(model, optimizer, params, mesh, step)
+
+
+def run(spec, params, batches, mesh, key=0):
+    """Returns the metrics of each step and the last state."""
+    state = place(params, spec.model, spec.optimizer, mesh)
+    step = step_lib.jitted_train_step(spec, mesh)
+    history = []
+    with jax.set_mesh(mesh), jax.default_matmul_precision("highest"):
+        for batch in batches:
+            batch = arrays.global_batch(batch, spec.model.rules, mesh)
+            state, metrics = step(state, batch, jax.random.key(key))
+            history.append(jax.device_get(metrics))
+    return history, state
+
+
+@pytest.mark.parametrize(
+    ("curve", "learning_rate", "min_dim", "tolerance"),
+    [("default", 5e-4, 128, 1e-5), ("lr_0.02_factored32", 0.02, 32, 1e-3)],
+)
+def test_loss_follows_t5x_at_every_step(
+    golden_params, golden_batches, curve, learning_rate, min_dim, tolerance
+):
+    golden = json.loads((GOLDEN / "t5x_loss_curves.json").read_text())["curves"][curve]["rows"]
+    spec = StepSpec(
+        model=MODEL,
+        optimizer=Adafactor(
+            learning_rate=Constant(learning_rate=learning_rate), min_dim_size_to_factor=min_dim
+        ),
+        loss=LossConfig(z_loss=1e-4),
+    )
+    history, state = run(spec, golden_params, golden_batches, one_device())
+    got = np.array([m["objective"] for m in history])
+    want = np.array([row["loss"] for row in golden])
+    error = np.max(np.abs(got - want) / want)
+    print(f"{curve}: largest relative error over {len(got)} steps {error:.2e}")
+    assert len(got) == 50 and error < tolerance
+    for name, key in (("z_loss", "z_loss"), ("n_tokens", "weight")):
+        np.testing.assert_allclose([m[key] for m in history], [r[name] for r in golden], rtol=2e-3)
+    assert int(state.step) == 50
+
+
+# What follows is about our own step, so a smaller model and random batches serve.
+
+TINY = T5Config(
+    vocab_size=64,
+    emb_dim=16,
+    num_heads=4,
+    head_dim=4,
+    num_encoder_layers=2,
+    num_decoder_layers=2,
+    mlp_dim=32,
+    dropout_rate=0.0,
+    dtype="float32",
+)
+ADAFACTOR = Adafactor(learning_rate=Constant(learning_rate=0.01), min_dim_size_to_factor=16)
+
+
+def tiny_spec(config=TINY, optimizer=ADAFACTOR, rules="replicated", **settings):
+    loss = settings.pop("loss", LossConfig(z_loss=1e-3))
+    model = T5(config, rules=preset(rules))
+    return StepSpec(model=model, optimizer=optimizer, loss=loss, **settings)
+
+
+def random_batch(seed, rows=8, inputs=12, targets=8):
+    """Returns rows of two packed examples each, of differing lengths, in three members."""
+    rng = np.random.default_rng(seed)
+    batch = {}
+    for side, length in (("encoder", inputs), ("decoder", targets)):
+        first, second = rng.integers(1, length // 2, rows), rng.integers(1, length // 2, rows)
+        place = np.arange(length)[None]
+        segments = np.where(place < first[:, None], 1, 2)
+        segments = np.where(place < (first + second)[:, None], segments, 0)
+        batch[f"{side}_segment_ids"] = segments
+        batch[f"{side}_positions"] = np.where(segments == 2, place - first[:, None], place)
+        batch[f"{side}_input_tokens"] = rng.integers(1, 64, (rows, length)) * (segments > 0)
+    tokens = rng.integers(1, 64, (rows, targets)) * (batch["decoder_segment_ids"] > 0)
+    batch["decoder_target_tokens"] = tokens
+    batch["decoder_loss_weights"] = tokens != 0
+    batch["decoder_task_ids"] = rng.integers(0, 3, (rows, 1)) * (tokens != 0)
+    return {name: array.astype(np.int32) for name, array in batch.items()}
+
+
+@pytest.fixture(scope="module")
+def tiny_params():
+    return jax.device_get(jax.jit(T5(TINY).init)(jax.random.key(3)))
+
+
+def assert_close(got, want, rtol=1e-5, atol=1e-6):
+    got, want = flatten(got), flatten(want)
+    assert got.keys() == want.keys()
+    for path in want:
+        np.testing.assert_allclose(got[path], want[path], rtol=rtol, atol=atol, err_msg=path)
+
+
+@pytest.mark.parametrize("normalizer", [None, 100.0, "tokens"])
+def test_microbatches_give_the_full_batchs_gradient(tiny_params, normalizer):
+    loss = LossConfig(loss_normalizing_factor=normalizer)
+    batches = [random_batch(0)]
+    results = []
+    for num in (1, 4):
+        # Adam's first moment after one step is the gradient, times 0.1.
+        spec = tiny_spec(optimizer=SGD_LIKE, loss=loss, num_microbatches=num)
+        history, state = run(spec, tiny_params, batches, one_device())
+        results.append((history[0], state.opt_state["mu"]))
+    (full, full_grads), (parts, parts_grads) = results
+    assert full.keys() == parts.keys()
+    for name in full:
+        np.testing.assert_allclose(parts[name], full[name], rtol=2e-6, err_msg=name)
+    assert_close(parts_grads, full_grads, rtol=1e-4, atol=1e-6 * float(full["grad_norm"]))
+
+
+def test_normalizers_differ_by_what_they_say(tiny_params):
+    norms = {}
+    for factor in (None, 100.0, "tokens"):
+        spec = tiny_spec(optimizer=SGD_LIKE, loss=LossConfig(loss_normalizing_factor=factor))
+        (metrics,), _ = run(spec, tiny_params, [random_batch(0)], one_device())
+        norms[factor] = metrics
+    total = norms[None]
+    assert total["objective"] == pytest.approx(float(total["loss"]))
+    assert norms[100.0]["grad_norm"] == pytest.approx(total["grad_norm"] / 100, rel=1e-5)
+    by_token = total["loss"] / total["weight"]
+    assert norms["tokens"]["objective"] == pytest.approx(by_token, rel=1e-5)
+    assert norms["tokens"]["grad_norm"] == pytest.approx(
+        total["grad_norm"] / total["weight"], rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "data", "model", "num_microbatches"),
+    [
+        ("replicated", 2, 1, 1),
+        ("replicated", 8, 1, 1),
+        ("fsdp", 4, 1, 2),
+        ("tensor", 1, 4, 1),
+        ("fsdp_tensor", 4, 2, 2),
+        ("fsdp_tensor", 2, 4, 1),
+    ],
+)
+def test_any_mesh_gives_one_devices_losses(tiny_params, rules, data, model, num_microbatches):
+    batches = [random_batch(seed) for seed in range(3)]
+    want, want_state = run(tiny_spec(), tiny_params, batches, one_device())
+    mesh = make_mesh(MeshShape(data=data, model=model), jax.devices()[: data * model])
+    spec = tiny_spec(rules=rules, num_microbatches=num_microbatches)
+    got, state = run(spec, tiny_params, batches, mesh)
+    for ours, theirs in zip(got, want, strict=True):
+        for name in theirs:
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5, err_msg=name)
+    assert_close(state.params, want_state.params, rtol=1e-4, atol=1e-5)
+    step = step_lib.jitted_train_step(spec, mesh)
+    assert step._cache_size() == 1  # the state comes back as it went in: nothing recompiles
+
+
+def test_initial_state_is_bit_equal_on_any_mesh():
+    states = []
+    for rules, shape in (("replicated", (1, 1)), ("fsdp_tensor", (4, 2)), ("fsdp", (8, 1))):
+        mesh = make_mesh(MeshShape(data=shape[0], model=shape[1]), jax.devices()[: np.prod(shape)])
+        model = T5(TINY, rules=preset(rules))
+        state = state_lib.create_state(model, ADAFACTOR, jax.random.key(0), mesh)
+        abstract = state_lib.abstract_state(model, ADAFACTOR, mesh)
+        assert jax.tree.all(jax.tree.map(lambda x, a: x.sharding == a.sharding, state, abstract))
+        states.append(jax.device_get(state))
+    for other in states[1:]:
+        jax.tree.map(np.testing.assert_array_equal, states[0], other)
+
+
+def test_scanned_layers_train_like_a_loop(tiny_params):
+    batches = [random_batch(seed) for seed in range(4)]
+    looped, looped_state = run(tiny_spec(), tiny_params, batches, one_device())
+    scanned_config = dataclasses.replace(TINY, scan_layers=True)
+    scanned, scanned_state = run(
+        tiny_spec(config=scanned_config), stack_layers(tiny_params), batches, one_device()
+    )
+    for ours, theirs in zip(scanned, looped, strict=True):
+        assert ours["objective"] == pytest.approx(theirs["objective"], rel=1e-5)
+        assert ours["update_norm"] == pytest.approx(theirs["update_norm"], rel=1e-4)
+    assert_close(scanned_state.params, stack_layers(looped_state.params), rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_depends_on_key_and_step_alone(tiny_params):
+    spec = tiny_spec(config=dataclasses.replace(TINY, dropout_rate=0.3))
+    batches = [random_batch(0), random_batch(0)]
+    first, _ = run(spec, tiny_params, batches, one_device(), key=5)
+    again, _ = run(spec, tiny_params, batches, one_device(), key=5)
+    other, _ = run(spec, tiny_params, batches, one_device(), key=6)
+    losses = [[float(m["objective"]) for m in history] for history in (first, again, other)]
+    assert losses[0] == losses[1]
+    assert losses[0][0] != losses[2][0]
+    # The second of two steps continues the same sequence when it runs alone, later.
+    step = step_lib.jitted_train_step(spec, one_device())
+    state = place(tiny_params, spec.model, spec.optimizer, one_device(), step=1)
+    with jax.set_mesh(one_device()), jax.default_matmul_precision("highest"):
+        _, metrics = step(state, batches[0], jax.random.key(5))
+    assert float(metrics["objective"]) != losses[0][0]
+
+
+def test_counts_are_of_real_tokens_and_examples():
+    batch = random_batch(0)
+    counts = step_lib.count_tokens({name: jnp.asarray(x) for name, x in batch.items()})
+    assert float(counts["num_input_tokens"]) == np.sum(batch["encoder_segment_ids"] > 0)
+    assert float(counts["num_target_tokens"]) == np.sum(batch["decoder_segment_ids"] > 0)
+    assert float(counts["num_examples"]) == 16
+    unpacked = {
+        "encoder_input_tokens": jnp.array([[5, 1, 0], [0, 0, 0]]),
+        "decoder_target_tokens": jnp.array([[4, 1], [0, 0]]),
+    }
+    counts = {name: float(x) for name, x in step_lib.count_tokens(unpacked).items()}
+    assert counts == {"num_input_tokens": 2, "num_target_tokens": 2, "num_examples": 1}
+
+
+def test_eval_step_is_the_loss_without_dropout(tiny_params):
+    spec = tiny_spec(config=dataclasses.replace(TINY, dropout_rate=0.5))
+    mesh = one_device()
+    with jax.set_mesh(mesh):
+        sums = step_lib.jitted_eval_step(spec, mesh)(tiny_params, random_batch(0))
+        undropped = step_lib.eval_step(tiny_params, random_batch(0), spec=tiny_spec())
+    np.testing.assert_allclose(sums["loss"], undropped["loss"], rtol=1e-5)
+    assert sums["member_weight"].shape == (128,)
+
+
+def test_batch_that_does_not_divide_into_microbatches_is_refused(tiny_params):
+    with pytest.raises(UsageError, match="8 rows does not divide into 3 microbatches"):
+        run(tiny_spec(num_microbatches=3), tiny_params, [random_batch(0)], one_device())
+
+
+def test_a_model_without_rules_is_refused():
+    with pytest.raises(UsageError, match="no sharding rules; give it some"):
+        state_lib.abstract_state(T5(TINY), ADAFACTOR, one_device())
