@@ -165,7 +165,10 @@ def predict(
     outputs = {}
     with Progress("eval", total=len(prompts), unit="example") as progress:
         for batch in features.eval_batches(prompts, batch_size, length_buckets):
-            tokens = np.asarray(generate(batch["encoder_input_tokens"]))
+            tokens = batch["encoder_input_tokens"]
+            # Rows that hold nothing repeat a prompt: without one they might not end for long.
+            tokens[~batch["mask"]] = tokens[0]
+            tokens = np.asarray(generate(tokens))
             done = [(key, row) for key, row in zip(batch["ids"], tokens, strict=True)]
             outputs |= {key: row for key, row in done if key is not None}
             progress.advance(int(batch["mask"].sum()))

@@ -5,6 +5,8 @@
 import hashlib
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,6 +15,8 @@ from flan_jax.collection import vocabularies
 from flan_jax.core import errors, files
 from flan_jax.evals import runner
 from flan_jax.evals import scores as scores_lib
+from flan_jax.models import presets
+from flan_jax.models.t5 import T5
 
 VOCABULARY = vocabularies.ByteVocabulary()
 MAX_INPUT, MAX_TARGET = 64, 48
@@ -228,3 +232,34 @@ def test_predicting_gives_each_id_its_own_output():
         prompts, lambda tokens: tokens[:, :1] * 2, batch_size=2, length_buckets=(4, 16)
     )
     assert {key: int(row[0]) for key, row in outputs.items()} == {i: 2 * i + 10 for i in range(5)}
+
+
+def test_a_t5_says_the_same_in_padded_batches_as_alone():
+    model = T5(
+        presets.t5_config(
+            "tiny", vocab_size=VOCABULARY.padded_size, num_encoder_layers=1, num_decoder_layers=1
+        )
+    )
+    # Only its shapes are asked of `init`: compiling it would take most of this test's time.
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(
+        lambda leaf: jnp.asarray(rng.normal(size=leaf.shape, scale=0.3), leaf.dtype),
+        jax.eval_shape(model.init, jax.random.key(0)),
+    )
+    generate = runner.greedy(model, params, max_length=6, eos_id=VOCABULARY.eos_id)
+    # Prompts of one length, so that alone and unpadded they share one compilation.
+    prompts = [(text, tokens(text)) for text in ("abc", "xyz", "why", "two", "one")]
+    together = runner.predict(prompts, generate, batch_size=2, length_buckets=(16,))
+    assert set(together) == {text for text, _ in prompts}
+    for text, prompt in prompts:
+        np.testing.assert_array_equal(together[text], np.asarray(generate(prompt[None]))[0])
+    assert len({tuple(row) for row in together.values()}) > 1
+
+
+def test_rows_that_fill_up_a_batch_repeat_a_prompt():
+    seen = []
+    prompts = [(i, np.array([7, 1])) for i in range(3)]
+    runner.predict(
+        prompts, lambda tokens: (seen.append(tokens), tokens)[1], batch_size=2, length_buckets=(2,)
+    )
+    assert [batch.tolist() for batch in seen] == [[[7, 1], [7, 1]]] * 2
