@@ -13,12 +13,12 @@
         done.json                        written last: the folder is whole, and of which build
 
 Opening a store compares the size of every file with the manifest; `verify` compares hashes.
-Files are opened when read and at most `MAX_OPEN_TASKS` tasks' files stay open. No pickle.
+A file is open only while it is read: a store of thousands of tasks holds no descriptor. (Kept
+maps of the token files were tried: with 1,836 tasks nearly every read had to map anew, at 20
+times the cost of an open and a read.) No pickle.
 """
 
 import array
-import collections
-import dataclasses
 import functools
 import hashlib
 import json
@@ -35,7 +35,6 @@ from flan_jax.core.errors import DataError, UsageError
 from flan_jax.core.progress import Progress
 
 FORMAT = 1
-MAX_OPEN_TASKS = 128
 
 MANIFEST = "manifest.json"
 DONE = "done.json"
@@ -138,14 +137,6 @@ def read_finished(folder: Path, key: str) -> dict[str, Any] | None:
     return entry
 
 
-@dataclasses.dataclass(frozen=True)
-class _Maps:
-    """A task's open files."""
-
-    tokens: np.ndarray
-    offsets: np.ndarray
-
-
 class TaskStore:
     """The examples of one task's split."""
 
@@ -153,6 +144,7 @@ class TaskStore:
         self._store, self._name, self._split = store, name, split
         self.info: dict[str, Any] = store.manifest["tasks"][name][split]
         self.folder = task_folder(store.path, name, split)
+        self._tokens_path = str(self.folder / TOKENS)
 
     @property
     def num_examples(self) -> int:
@@ -162,25 +154,45 @@ class TaskStore:
     @functools.cached_property
     def input_lengths(self) -> np.ndarray:
         """[num_examples] int32, tokens of the inputs, EOS included."""
-        return np.load(self.folder / INPUT_LENGTHS, allow_pickle=False)
+        return self._lengths(INPUT_LENGTHS)
 
     @functools.cached_property
     def target_lengths(self) -> np.ndarray:
         """[num_examples] int32, tokens of the targets, EOS included."""
-        return np.load(self.folder / TARGET_LENGTHS, allow_pickle=False)
+        return self._lengths(TARGET_LENGTHS)
+
+    @functools.cached_property
+    def offsets(self) -> np.ndarray:
+        """[num_examples + 1] int64, the token at which each example starts."""
+        return np.load(self.folder / OFFSETS, allow_pickle=False)
 
     def example(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns (inputs, targets) of an example, int32, each with its EOS."""
         index = self._checked(index)
-        tokens = self.gather(np.array([index]))[0].astype(np.int32)
-        return tuple(np.split(tokens, [self.input_lengths[index]]))
+        start, end = self.offsets[index : index + 2].tolist()
+        (tokens,) = self.read([start], [end - start])
+        inputs, targets = np.split(tokens.astype(np.int32), [self.input_lengths[index]])
+        return inputs, targets
 
-    def gather(self, indices: np.ndarray) -> list[np.ndarray]:
-        """Returns for each example its inputs and targets as one array, a view of the file."""
-        maps = self._store._open_maps(self._name, self._split)
-        indices = np.asarray(indices, np.int64)
-        starts, ends = maps.offsets[indices].tolist(), maps.offsets[indices + 1].tolist()
-        return [maps.tokens[start:end] for start, end in zip(starts, ends, strict=True)]
+    def read(self, starts: Sequence[int], lengths: Sequence[int]) -> list[np.ndarray]:
+        """Returns spans of the task's tokens, given by first token and number of tokens."""
+        dtype = self._store.dtype
+        size = dtype.itemsize
+        file = os.open(self._tokens_path, os.O_RDONLY)
+        try:
+            pieces = [
+                np.frombuffer(os.pread(file, size * length, size * start), dtype)
+                for start, length in zip(starts, lengths, strict=True)
+            ]
+        finally:
+            os.close(file)
+        for piece, start, length in zip(pieces, starts, lengths, strict=True):
+            if len(piece) != length:
+                raise DataError(
+                    f"{self._tokens_path} ends before token {start + length}; it was cut since "
+                    "the store was opened, build it again"
+                )
+        return pieces
 
     def text(self, index: int) -> dict[str, Any]:
         """Returns the record of an example: inputs, targets, references, meta, index."""
@@ -203,6 +215,11 @@ class TaskStore:
                 starts.append(starts[-1] + len(line))
         return starts
 
+    def _lengths(self, name: str) -> np.ndarray:
+        # np.load parses each header as Python, 0.2 s per thousand files; the size is known.
+        header = self.info["files"][name]["size_bytes"] - 4 * self.num_examples
+        return np.fromfile(self.folder / name, "<i4", offset=header)
+
     def _checked(self, index: int) -> int:
         if not 0 <= index < self.num_examples:
             raise UsageError(
@@ -218,7 +235,6 @@ class Store:
     def __init__(self, path: Path, manifest: dict[str, Any]):
         self.path, self.manifest = path, manifest
         self._task_stores: dict[tuple[str, str], TaskStore] = {}
-        self._maps: collections.OrderedDict[tuple[str, str], _Maps] = collections.OrderedDict()
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> "Store":
@@ -302,7 +318,12 @@ class Store:
         )  # fmt: skip
 
     def gather(
-        self, split: str, names: Sequence[str], tasks: np.ndarray, examples: np.ndarray
+        self,
+        split: str,
+        names: Sequence[str],
+        tasks: np.ndarray,
+        starts: np.ndarray,
+        lengths: np.ndarray,
     ) -> np.ndarray:
         """Returns the tokens of examples of several tasks, one after another, in their order.
 
@@ -310,21 +331,23 @@ class Store:
             split: the split to read.
             names: task names.
             tasks: [num] index into `names`.
-            examples: [num] index into the task's examples.
+            starts: [num] where each example starts among its task's tokens (`offsets`).
+            lengths: [num] tokens of inputs and targets together.
 
         Returns:
             [num_tokens] of the store's token type.
         """
         pieces: list[np.ndarray] = [np.zeros(0, self.dtype)] * len(tasks)
-        by_task = np.argsort(tasks, kind="stable")
+        by_task = np.lexsort((starts, tasks))
         bounds = np.flatnonzero(np.diff(np.asarray(tasks)[by_task])) + 1
         for group in np.split(by_task, bounds) if len(tasks) else []:
             task = self.task(names[tasks[group[0]]], split)
-            for at, piece in zip(group.tolist(), task.gather(examples[group]), strict=True):
-                pieces[at] = piece.copy()  # a view would keep the task's files open
+            found = task.read(starts[group].tolist(), lengths[group].tolist())
+            for at, piece in zip(group.tolist(), found, strict=True):
+                pieces[at] = piece
         return np.concatenate(pieces) if pieces else np.zeros(0, self.dtype)
 
-    @property
+    @functools.cached_property
     def dtype(self) -> np.dtype:
         """Type of the stored tokens."""
         return np.dtype(self.manifest["token_dtype"])
@@ -379,28 +402,16 @@ class Store:
                 + "; delete the folders of these files and run `flan-jax build` again"
             )
 
-    def _open_maps(self, name: str, split: str) -> _Maps:
-        maps = self._maps.pop((name, split), None)
-        if maps is None:
-            folder = task_folder(self.path, name, split)
-            maps = _Maps(
-                tokens=np.asarray(np.memmap(folder / TOKENS, self.dtype, "r")),
-                offsets=np.asarray(np.load(folder / OFFSETS, mmap_mode="r", allow_pickle=False)),
-            )
-        self._maps[name, split] = maps
-        while len(self._maps) > MAX_OPEN_TASKS:
-            self._maps.popitem(last=False)
-        return maps
-
 
 def _size_problems(folder: Path, entry: Mapping[str, Any]) -> list[str]:
-    problems = []
+    problems, root = [], str(folder)
     for name, recorded in sorted(entry["files"].items()):
+        path = os.path.join(root, name)
         try:
-            size = os.stat(folder / name).st_size
+            size = os.stat(path).st_size
         except FileNotFoundError:
-            problems.append(f"{folder / name} is missing")
+            problems.append(f"{path} is missing")
             continue
         if size != recorded["size_bytes"]:
-            problems.append(f"{folder / name} has {size} bytes instead of {recorded['size_bytes']}")
+            problems.append(f"{path} has {size} bytes instead of {recorded['size_bytes']}")
     return problems

@@ -129,15 +129,17 @@ def _packed_windows(store, names, split, num_examples, lengths) -> Iterator[Batc
 
 
 def _pack(store, names, split, tasks, examples, lengths) -> Batch:
-    inputs, targets = np.zeros(len(tasks), np.int64), np.zeros(len(tasks), np.int64)
+    inputs, targets, starts = np.zeros((3, len(tasks)), np.int64)
     for task in np.unique(tasks):
         here, stored = tasks == task, store.task(names[task], split)
+        starts[here] = stored.offsets[examples[here]]
         inputs[here] = stored.input_lengths[examples[here]]
         targets[here] = stored.target_lengths[examples[here]]
     plan = packing.plan_rows(inputs, targets, **lengths)
     order = plan.examples
     return packing.pack_rows(
-        tokens=store.gather(split, names, tasks[order], examples[order]),
+        tokens=store.gather(
+            split, names, tasks[order], starts[order], inputs[order] + targets[order]),
         input_lengths=inputs[order], target_lengths=targets[order],
         task_ids=tasks[order], splits=plan.splits, **lengths,
     )  # fmt: skip

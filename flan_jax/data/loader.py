@@ -209,12 +209,17 @@ class TrainIterator(Iterator[Batch]):
         splits = window["splits"][low : high + 1]
         inside = slice(splits[0], splits[-1])
         tasks = window["tasks"][inside]
+        inputs, targets = window["input_lengths"][inside], window["target_lengths"][inside]
         return packing.pack_rows(
             tokens=self._store.gather(
-                self._stream.split, self.member_names, tasks, window["examples"][inside]
+                self._stream.split,
+                self.member_names,
+                tasks,
+                window["starts"][inside],
+                inputs + targets,
             ),
-            input_lengths=window["input_lengths"][inside],
-            target_lengths=window["target_lengths"][inside],
+            input_lengths=inputs,
+            target_lengths=targets,
             task_ids=tasks,
             splits=splits - splits[0],
             max_input=self._stream.max_input,

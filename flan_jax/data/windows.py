@@ -82,7 +82,7 @@ class WindowPlanner:
 
     `planner(i)` is window `first_window + i`: a dict of `counts` [num_tasks] examples of each
     task before the window, `splits` [num_rows + 1], and for each example in the order of rows
-    `tasks`, `examples`, `input_lengths`, `target_lengths`.
+    `tasks`, `examples`, `starts` (its first token), `input_lengths`, `target_lengths`.
 
     Args:
         stream: what decides the rows.
@@ -127,6 +127,9 @@ class _Reader:
         self._first_example = np.cumsum([0] + [task.num_examples for task in tasks])
         self._input_lengths = np.concatenate([task.input_lengths for task in tasks])
         self._target_lengths = np.concatenate([task.target_lengths for task in tasks])
+        # Tokens before each example, over all tasks in their order.
+        lengths = self._input_lengths.astype(np.int64) + self._target_lengths
+        self._tokens_before = np.cumsum(lengths) - lengths
 
     def window(self, number: int) -> Window:
         stream = self._stream
@@ -138,8 +141,10 @@ class _Reader:
         stretch, after = self._next(state)
         self._reached = number + 1, after
 
-        at = self._first_example[stretch.tasks] + stretch.examples
+        first = self._first_example[stretch.tasks]
+        at = first + stretch.examples
         inputs, targets = self._input_lengths[at], self._target_lengths[at]
+        starts = self._tokens_before[at] - self._tokens_before[first]
         if stream.pack:
             plan = packing.plan_rows(
                 inputs, targets, max_input=stream.max_input, max_target=stream.max_target
@@ -152,6 +157,7 @@ class _Reader:
             "splits": plan.splits,
             "tasks": stretch.tasks[plan.examples],
             "examples": stretch.examples[plan.examples],
+            "starts": starts[plan.examples],
             "input_lengths": inputs[plan.examples],
             "target_lengths": targets[plan.examples],
         }

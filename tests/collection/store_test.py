@@ -74,23 +74,40 @@ def test_the_token_type_holds_every_id():
 
 def test_gather_keeps_the_order_asked_for(root):
     store = store_lib.Store.open(root)
-    tokens = store.gather("train", ["a", "b.2"], np.array([0, 1, 0]), np.array([1, 0, 1]))
+    tokens = store.gather(
+        "train", ["a", "b.2"], np.array([0, 1, 0]), np.array([5, 0, 5]), np.array([5, 6, 5])
+    )
     assert tokens.tolist() == [9, 1, 65535, 4, 1, 8, 8, 8, 1, 3, 1, 9, 1, 65535, 4, 1]
     assert tokens.dtype == np.dtype("<u2")
     none = np.array([], int)
-    assert store.gather("train", ["a"], none, none).tolist() == []
+    assert store.gather("train", ["a"], none, none, none).tolist() == []
 
 
-def test_few_files_stay_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_lib, "MAX_OPEN_TASKS", 3)
+def test_no_file_stays_open(tmp_path):
     names = [f"t{i}" for i in range(20)]
     write(tmp_path, {name: EXAMPLES["a"] for name in names})
     store = store_lib.Store.open(tmp_path)
     before = len(os.listdir("/proc/self/fd"))
-    for _ in range(2):
-        tokens = store.gather("train", names, np.arange(20), np.zeros(20, int))
-        assert tokens.tolist() == [5, 6, 1, 7, 1] * 20
-        assert len(os.listdir("/proc/self/fd")) <= before + 2 * 3
+    tokens = store.gather("train", names, np.arange(20), np.zeros(20, int), np.full(20, 5))
+    assert tokens.tolist() == [5, 6, 1, 7, 1] * 20
+    store.task("t0", "train").example(1)
+    store.task("t1", "train").text(1)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_file_cut_while_the_store_is_open_is_named(root):
+    store = store_lib.Store.open(root)
+    os.truncate(root / "tasks/a/train/tokens.bin", 22)
+    assert store.task("a", "train").example(1)[0].tolist() == [9, 1]
+    with pytest.raises(DataError, match="a/train/tokens.bin ends before token 13; it was cut"):
+        store.task("a", "train").example(2)
+
+
+def test_ids_that_the_token_type_does_not_hold_are_refused(tmp_path):
+    for ids in ([5, 65536], [-1]):
+        with store_lib.TaskWriter(tmp_path, np.dtype("<u2")) as writer:
+            with pytest.raises(DataError, match=f"ids {min(ids)} to {max(ids)} do not fit uint16"):
+                writer.add(ids, [1], {})
 
 
 def test_a_mixture_is_the_built_one_a_recorded_one_or_a_task(root):

@@ -66,13 +66,14 @@ def test_rows_come_in_a_random_order(stream):
     assert abs(halves[0].mean() - halves[1].mean()) < 0.25 * num_in_row.mean()
 
 
-def test_lengths_are_those_of_the_store(stream):
+def test_lengths_and_starts_are_those_of_the_store(stream):
     store = Store.open(stream.store)
     window = WindowPlanner(stream)(1)
-    for task, example, num_inputs, num_targets in zip(
-        window["tasks"], window["examples"], window["input_lengths"], window["target_lengths"],
-        strict=True,
-    ):  # fmt: skip
+    columns = ("tasks", "examples", "starts", "input_lengths", "target_lengths")
+    for task, example, start, num_inputs, num_targets in zip(
+        *(window[name] for name in columns), strict=True
+    ):
+        assert store.task(stream.names[task], "train").offsets[example] == start
         inputs, targets = store.task(stream.names[task], "train").example(example)
         assert (len(inputs), len(targets)) == (num_inputs, num_targets)
 
