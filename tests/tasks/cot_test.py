@@ -67,8 +67,11 @@ def test_zero_shot_and_few_shot_are_half_and_half(folder):
 
 
 def test_validation_shares_no_question_with_train(folder):
-    sides = [{row["question"] for _, row in task().source.rows(s)} for s in spec.SPLITS]
-    assert (len(sides[0]), len(sides[1])) == (270, 30) and sides[0].isdisjoint(sides[1])
+    rows = [f"q{i % 200}\t{i}\treason {i}\n" for i in range(400)]
+    (folder / "creak_train.tsv").write_text("".join(rows))
+    for name, num in (("gsm8k", (270, 30)), ("creak", (180, 20))):
+        sides = [{row["question"] for _, row in task(name).source.rows(s)} for s in spec.SPLITS]
+        assert (len(sides[0]), len(sides[1])) == num and sides[0].isdisjoint(sides[1])
 
 
 def test_empty_cells_are_dropped_and_counted(folder):
