@@ -186,6 +186,11 @@ def add_unavailable(name: str, remedy: str) -> None:
         _unavailable[name] = remedy
 
 
+def unavailable_reason(name: str) -> str | None:
+    """Returns why a known name cannot be used here and the remedy; None if it can be."""
+    return None if _exists(name) else _unavailable.get(name)
+
+
 def capped_size(provider: seqio.Task | seqio.Mixture) -> float:
     """Returns the default rate: min(rows, cap) of the train split, summed over a mixture.
 
@@ -224,8 +229,8 @@ def mixture_members(name: str, *, skip_missing: bool = False) -> dict[str, float
     Raises:
         UsageError: the name is unknown; or known, but its data is not there: with the remedy.
     """
-    if name in _unavailable and not _exists(name):
-        raise UsageError(f"{name!r} is not available: {_unavailable[name]}")
+    if reason := unavailable_reason(name):
+        raise UsageError(f"{name!r} is not available: {reason}")
     if not _exists(name):
         raise unknown_name("mixture or task", name, known_names())
     provider = seqio.get_mixture_or_task(name)

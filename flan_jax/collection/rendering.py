@@ -76,8 +76,9 @@ def render(
         fields: what its mapping gave for a row.
         key: the example's random key.
         exemplars: rows for few-shot prompts; without them such a prompt becomes zero-shot.
-        count_tokens: tokens of a text, without EOS; needed with lengths or an exemplar budget.
-            It is called with the final inputs and targets, so that a caller may keep the tokens.
+        count_tokens: tokens of a text, without EOS; needed with lengths. It is called with the
+            final inputs and targets, so that a caller may keep the tokens. Without it an exemplar
+            budget is not applied.
         feature_lengths: most tokens of `inputs` and `targets`, the EOS included.
         setting: a prompt setting to use instead of drawing one.
         train_index: the row's index if it is of the train split: never its own exemplar.
@@ -153,10 +154,9 @@ class _Renderer:
         if setting is not None and setting not in spec_lib.SETTINGS:
             raise UsageError(f"setting {setting!r} must be one of {spec_lib.SETTINGS}")
         options_lib.check_styles(spec.option_styles, spec.name)
-        if count_tokens is None and (feature_lengths or spec.few_shot.budget is not None):
+        if feature_lengths and count_tokens is None:
             raise UsageError(
-                f"task {spec.name!r}: lengths and an exemplar budget need count_tokens, the "
-                "vocabulary's token count"
+                f"task {spec.name!r}: lengths need count_tokens, the vocabulary's token count"
             )
         self._spec = spec
         self._exemplars = exemplars
@@ -310,7 +310,9 @@ class _Renderer:
 
     def _within_budget(self, text: str) -> bool:
         budget = self._spec.few_shot.budget
-        return budget is None or not text or self._count(text) <= budget
+        if budget is None or self._count is None or not text:
+            return True
+        return self._count(text) <= budget
 
     def _check_target(self, targets: str) -> None:
         if not targets.strip():

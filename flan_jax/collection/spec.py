@@ -64,7 +64,8 @@ class FewShot:
     # Fewest and most exemplars in a prompt; the number is drawn, each equally likely.
     min_shots: int = 1
     max_shots: int = 5
-    # Tokens the exemplars of one prompt may take together; None: as many as the length allows.
+    # Tokens the exemplars of one prompt may take together, where tokens are counted; None: as many
+    # as the length allows.
     budget: int | None = None
     # Rows of the train split kept to draw exemplars from.
     pool_size: int = 1000

@@ -144,9 +144,11 @@ def test_unavailable_mixture_is_known_and_tells_the_remedy():
         with pytest.raises(UsageError, match=f"'{name}' is not available: set FOLDER"):
             registry.mixture_members(name)
     assert registry.known_names() == ["all", "niv2"]
+    assert registry.unavailable_reason("all") == "set FOLDER"
     registry.add_task(task("one"))
     registry.add_mixture("niv2", ["one"])
     assert registry.mixture_members("niv2") == {"one": 1.0}
+    assert registry.unavailable_reason("niv2") is None
 
 
 def test_task_without_its_data_is_told_or_skipped(tmp_path):
