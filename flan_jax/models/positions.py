@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flan_jax.core import axes
-from flan_jax.models.layers import declare
+from flan_jax.models.layers import Init, ParamSpec, declare
 
 
 def relative_bucket(
@@ -86,9 +86,11 @@ class RelativePositionBias(nn.Module):
         self.rel_embedding = declare(
             self,
             "rel_embedding",
-            nn.initializers.variance_scaling(1.0, "fan_avg", "uniform"),
-            (self.num_heads, self.num_buckets),
-            (axes.HEADS, axes.RELPOS_BUCKETS),
+            ParamSpec(
+                Init("uniform", fan="fan_avg"),
+                (self.num_heads, self.num_buckets),
+                (axes.HEADS, axes.RELPOS_BUCKETS),
+            ),
         )
 
     def by_distance(self, q_length: int, kv_length: int) -> jax.Array:

@@ -7,8 +7,9 @@ Parameters are a nested dict of float32 arrays under the names of released T5X c
 """
 
 import dataclasses
+import functools
+import re
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +21,6 @@ from flan_jax.models import layers
 from flan_jax.models.t5_network import (
     PARAM_SCAN_AXIS,
     DecodeCache,
-    DecoderLayer,
-    EncoderLayer,
     T5Config,
     Transformer,
 )
@@ -29,6 +28,7 @@ from flan_jax.parallel.rules import ShardingRules
 
 Batch = Mapping[str, jax.Array]
 _STACKS = ("encoder", "decoder")
+_LAYER = re.compile(r"/layers_\d+/")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,39 +47,23 @@ class T5:
     def init(self, key: jax.Array) -> PyTree:
         """Returns freshly drawn float32 parameters.
 
-        Compile time does not grow with depth, and scanned and unscanned parameters of one key are
-        bit-equal when stacked. To create them sharded, jit this with `out_shardings`.
+        Scanned parameters are bit-equal to unscanned ones of the same key, stacked. To create them
+        sharded, jit this with `out_shardings`.
         """
-        rest_key, *stack_keys = jax.random.split(key, 3)
-        params = _init_bare(self.config, rest_key)["params"]
-        for name, stack_key in zip(_STACKS, stack_keys, strict=True):
-            num_layers = _num_layers(self.config, name)
-            stacked = jax.vmap(
-                lambda k, name=name: _init_layer(self.config, name, k)["params"],
-                out_axes=PARAM_SCAN_AXIS,
-            )(jax.random.split(stack_key, num_layers))
-            params[name]["layers"] = stacked
-        return params if self.config.scan_layers else unstack_layers(params)
+        params = unflatten(layers.initialize(_param_specs(self.config), key))
+        return stack_layers(params) if self.config.scan_layers else params
 
     def logical_axes(self) -> PyTree:
         """Returns the parameters' tree with a tuple of logical axis names for each."""
-        key = jax.random.key(0)
-
-        def names(init, *arguments) -> dict[str, Any]:
-            # Names carry no arrays, so this computes nothing.
-            return jax.eval_shape(lambda: init(self.config, *arguments, key))[layers.PARAM_AXES]
-
-        tree = names(_init_bare)
-        for name in _STACKS:
-            flat = flatten(names(_init_layer, name))
-            if self.config.scan_layers:
+        names: dict[str, tuple[str, ...]] = {}
+        for path, spec in _param_specs(self.config).items():
+            scanned = _LAYER.sub("/layers/", path)
+            if self.config.scan_layers and scanned != path:
                 at = PARAM_SCAN_AXIS
-                flat = {path: (*n[:at], axes.LAYERS, *n[at:]) for path, n in flat.items()}
-                tree[name]["layers"] = unflatten(flat)
+                names[scanned] = (*spec.axis_names[:at], axes.LAYERS, *spec.axis_names[at:])
             else:
-                for i in range(_num_layers(self.config, name)):
-                    tree[name][f"layers_{i}"] = unflatten(flat)
-        return unflatten({path: tuple(value) for path, value in flatten(tree).items()})
+                names[path] = spec.axis_names
+        return unflatten(names)
 
     def apply(
         self, params: PyTree, batch: Batch, *, train: bool, dropout_key: jax.Array | None = None
@@ -179,23 +163,14 @@ def unstack_layers(params: PyTree) -> PyTree:
     return params
 
 
-def _num_layers(config: T5Config, stack: str) -> int:
-    return config.num_encoder_layers if stack == "encoder" else config.num_decoder_layers
-
-
-def _init_bare(config: T5Config, key: jax.Array) -> dict[str, Any]:
-    """Returns the flax variables of everything but the layers."""
+@functools.cache
+def _param_specs(config: T5Config) -> dict[str, layers.ParamSpec]:
+    """Returns path -> spec of every parameter, layers unscanned."""
+    network = Transformer(dataclasses.replace(config, scan_layers=False))
     tokens = jnp.zeros((1, 1), jnp.int32)
-    return Transformer(config, bare=True).init(key, tokens, tokens)
-
-
-def _init_layer(config: T5Config, stack: str, key: jax.Array) -> dict[str, Any]:
-    """Returns the flax variables of one layer of a stack."""
-    x = jnp.zeros((1, 1, config.emb_dim), config.dtype)
-    mask, bias = jnp.ones((1, 1, 1, 1), bool), jnp.zeros((1, config.num_heads, 1, 1))
-    if stack == "encoder":
-        return EncoderLayer(config).init(key, x, mask, bias, False)
-    return DecoderLayer(config).init(key, x, x, mask, bias, mask, False)
+    # Specs carry no arrays, so nothing is computed here.
+    variables = jax.eval_shape(lambda: network.init(jax.random.key(0), tokens, tokens))
+    return flatten(variables[layers.PARAM_SPECS])
 
 
 def _feature(batch: Batch, name: str) -> jax.Array:

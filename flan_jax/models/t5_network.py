@@ -230,16 +230,13 @@ class Encoder(nn.Module):
 
     config: T5Config
     rules: AxisRules | None = None
-    bare: bool = False  # without layers, see `Transformer`
 
     def setup(self):
         """Declares parameters and submodules."""
         config = self.config
         self.relpos_bias = _position_bias(config, bidirectional=True)
-        self.layers = (
-            []
-            if self.bare
-            else _stack(EncoderLayer, config.num_encoder_layers, config, self.rules, _ENCODER_AXES)
+        self.layers = _stack(
+            EncoderLayer, config.num_encoder_layers, config, self.rules, _ENCODER_AXES
         )
         self.encoder_norm = layers.RMSNorm(dtype=config.dtype)
         self.dropout = layers.Dropout(config.dropout_rate)
@@ -272,16 +269,13 @@ class Decoder(nn.Module):
 
     config: T5Config
     rules: AxisRules | None = None
-    bare: bool = False  # without layers, see `Transformer`
 
     def setup(self):
         """Declares parameters and submodules."""
         config = self.config
         self.relpos_bias = _position_bias(config, bidirectional=False)
-        self.layers = (
-            []
-            if self.bare
-            else _stack(DecoderLayer, config.num_decoder_layers, config, self.rules, _DECODER_AXES)
+        self.layers = _stack(
+            DecoderLayer, config.num_decoder_layers, config, self.rules, _DECODER_AXES
         )
         self.decoder_norm = layers.RMSNorm(dtype=config.dtype)
         self.dropout = layers.Dropout(config.dropout_rate)
@@ -354,15 +348,10 @@ def _position_bias(config: T5Config, *, bidirectional: bool) -> RelativePosition
 
 
 class Transformer(nn.Module):
-    """The whole network.
-
-    `bare` leaves the layers out: initialization takes the rest from the bare network and makes the
-    layers of a stack all at once (`T5.init`).
-    """
+    """The whole network."""
 
     config: T5Config
     rules: AxisRules | None = None
-    bare: bool = False
 
     def setup(self):
         """Declares parameters and submodules."""
@@ -370,8 +359,8 @@ class Transformer(nn.Module):
         self.token_embedder = layers.Embed(
             config.vocab_size, config.emb_dim, config.embedding_init_std, config.dtype
         )
-        self.encoder = Encoder(config, self.rules, self.bare)
-        self.decoder = Decoder(config, self.rules, self.bare)
+        self.encoder = Encoder(config, self.rules)
+        self.decoder = Decoder(config, self.rules)
 
     def __call__(
         self,
