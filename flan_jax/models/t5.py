@@ -166,11 +166,17 @@ def unstack_layers(params: PyTree) -> PyTree:
 @functools.cache
 def _param_specs(config: T5Config) -> dict[str, layers.ParamSpec]:
     """Returns path -> spec of every parameter, layers unscanned."""
-    network = Transformer(dataclasses.replace(config, scan_layers=False))
+    # The layers of a stack are alike: one of each is traced, and specs carry no arrays.
+    shallow = dict(num_encoder_layers=1, num_decoder_layers=1, scan_layers=False)
+    network = Transformer(dataclasses.replace(config, **shallow))
     tokens = jnp.zeros((1, 1), jnp.int32)
-    # Specs carry no arrays, so nothing is computed here.
     variables = jax.eval_shape(lambda: network.init(jax.random.key(0), tokens, tokens))
-    return flatten(variables[layers.PARAM_SPECS])
+    num_layers = dict(encoder=config.num_encoder_layers, decoder=config.num_decoder_layers)
+    specs: dict[str, layers.ParamSpec] = {}
+    for path, spec in flatten(variables[layers.PARAM_SPECS]).items():
+        copies = num_layers[path.split("/")[0]] if _LAYER.search(path) else 1
+        specs.update({_LAYER.sub(f"/layers_{i}/", path): spec for i in range(copies)})
+    return specs
 
 
 def _feature(batch: Batch, name: str) -> jax.Array:

@@ -1,0 +1,57 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Parameter trees and batches land on the mesh where the rules say."""
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from flan_jax.core.errors import UsageError
+from flan_jax.parallel import arrays, rules
+from flan_jax.parallel.mesh import MeshShape, make_mesh
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return make_mesh(MeshShape(data=4, model=2))
+
+
+def test_params_sharding_follows_the_axes(mesh):
+    tree = {"a": {"kernel": np.zeros((8, 4))}, "scale": np.zeros((8,))}
+    names = {"a": {"kernel": ("embed", "mlp")}, "scale": ("embed",)}
+    shardings = arrays.params_sharding(tree, names, rules.FSDP_TENSOR, mesh)
+    assert shardings["a"]["kernel"].spec == PartitionSpec("data", "model")
+    assert shardings["scale"].spec == PartitionSpec("data")
+    placed = jax.device_put(tree, shardings)
+    assert placed["a"]["kernel"].addressable_shards[0].data.shape == (2, 2)
+
+
+def test_an_error_names_the_parameter(mesh):
+    tree, names = {"a": {"kernel": np.zeros((8, 3))}}, {"a": {"kernel": ("embed", "mlp")}}
+    with pytest.raises(UsageError, match="parameter 'a/kernel'.*'mlp' of 3"):
+        arrays.params_sharding(tree, names, rules.TENSOR, mesh)
+
+
+def test_different_trees_are_refused(mesh):
+    with pytest.raises(UsageError, match="different trees, first at 'a'"):
+        arrays.params_sharding({"a": np.zeros(1)}, {"b": ("embed",)}, rules.FSDP, mesh)
+
+
+def test_global_batch_splits_rows_in_order(mesh):
+    rows = np.arange(8 * 3, dtype=np.int32).reshape(8, 3)
+    batch = arrays.global_batch({"tokens": rows}, rules.REPLICATED, mesh)
+    assert batch["tokens"].sharding.spec == PartitionSpec("data", None)
+    np.testing.assert_array_equal(batch["tokens"], rows)
+    first = next(s for s in batch["tokens"].addressable_shards if s.index[0].start in (0, None))
+    np.testing.assert_array_equal(first.data, rows[:2])
+
+
+def test_global_batch_that_does_not_divide(mesh):
+    with pytest.raises(UsageError, match="batch 'tokens'.*'batch' of 6 does not divide"):
+        arrays.global_batch({"tokens": np.zeros((6, 3))}, rules.FSDP, mesh)
+
+
+def test_replicated_is_whole_everywhere(mesh):
+    x = jax.device_put(np.arange(3), arrays.replicated(mesh))
+    assert [s.data.shape for s in x.addressable_shards] == [(3,)] * 8
