@@ -31,26 +31,12 @@ DERIVED = {
             "saws": "tools", "rakes": "tools", "hats": "clothes", "coats": "clothes",
         },
     ),
-    "more": (
-        "number",
-        dict(
-            zip(
-                VALUES["number"], ("three", "four", "five", "six", "seven", "eight"), strict=True
-            )
-        ),
-    ),
-    "less": (
-        "number",
-        dict(zip(VALUES["number"], ("one", "two", "three", "four", "five", "six"), strict=True)),
-    ),
 }  # fmt: skip
 
 # A rationale states these before the answer.
 RATIONALES = {
     "country": "The city is {given}, and {given} is in {answer}.",
     "kind": "The things are {given}, and {given} are {answer}.",
-    "more": "The number is {given}, and one more than {given} is {answer}.",
-    "less": "The number is {given}, and one less than {given} is {answer}.",
 }
 READ_RATIONALE = "The note says {answer}."
 
@@ -70,14 +56,12 @@ NAMES = {
     "city": ("the city", "the place", "the town"),
     "country": ("the country", "the land", "the nation"),
     "kind": ("the kind", "the group", "the class"),
-    "more": ("one more", "the number plus one", "the next number"),
-    "less": ("one less", "the number minus one", "the number before"),
 }
 
 REQUESTS = ("Give {fact}.", "Find {fact}.", "Name {fact}.", "Write {fact}.")
 QUESTIONS = ("What is {fact}?", "Which is {fact}?", "Can you tell {fact}?", "Do you see {fact}?")
 
-# Three independent sides of an answer's form: form -> (pattern, ways to ask for it). Signs stand
+# Two independent sides of an answer's form: form -> (pattern, ways to ask for it). Signs stand
 # apart from words, so that a word is the same piece of the vocabulary in every form.
 MARKS = {
     "bare": ("{}", ()),
@@ -97,42 +81,31 @@ MARKS = {
         "it is {}",
         ("Use a sentence.", "Make it a sentence.", "Form a full sentence.", "Speak in a sentence."),
     ),
-}  # fmt: skip
-OPENINGS = {
-    "direct": ("{}", ()),
+}
+FRAMES = {
+    "alone": ("{}", ()),
     "here": (
         "here : {}",
         ("Begin with here.", "Say here first.", "Start by saying here.", "Open with here."),
     ),
-    "sure": (
-        "sure , {}",
-        ("Be friendly.", "Sound polite.", "Be kind.", "Agree first."),
-    ),
-}  # fmt: skip
-ENDINGS = {
-    "open": ("{}", ()),
-    "loud": (
-        "{} !",
-        ("Shout.", "Be loud.", "Sound excited.", "Call it out."),
-    ),
+    "loud": ("{} !", ("Shout.", "Be loud.", "Sound excited.", "Call it out.")),
     "done": (
         "{} done",
         ("Finish with done.", "Close with done.", "Say done last.", "Then add done."),
     ),
-}  # fmt: skip
+}
 # Asks for no form at all.
 NO_FORM = ("Give only the answer.", "Just the answer.", "Nothing else.", "Keep it plain.")
 
-# Forms that no training task asks for, made of words that training tasks use.
+# Forms that no training task asks for, made of forms and words that training tasks use.
 UNSEEN_MARKS = {
-    "both": ("* ( {} ) *", ("Put it in brackets, then put stars around it.",
-                            "Use brackets and stars around them.")),
+    "brackets_twice": (
+        "( {} ) ( {} )",
+        ("Put it in brackets and say it twice.", "Use brackets and repeat it."),
+    ),
     "thrice": ("{} {} {}", ("Say it three times.", "Write it three times.")),
-}  # fmt: skip
-UNSEEN_ENDINGS = {
-    "loud_done": ("{} ! done", ("Shout, and then say done last.", "Be loud. Finish with done.")),
 }
-UNSEEN_OPENINGS = {
-    "here_sure": ("here : sure , {}", ("Begin with here, and be friendly.",
-                                       "Say here first, and sound polite.")),
-}  # fmt: skip
+UNSEEN_FRAMES = {
+    "here_loud": ("here : {} !", ("Begin with here. Shout.", "Be loud. Say here first.")),
+    "loud_done": ("{} ! done", ("Shout. Finish with done.", "Say done last. Be loud.")),
+}

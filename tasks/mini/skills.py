@@ -3,7 +3,7 @@
 """The grammar of the mini collection: what a task asks for, and the rows of a task.
 
 A task reads a note ("Anna has two red cats in Rome.") and reports facts of it in a set form. It is
-one choice in each of four attributes: facts, marks, opening, ending. What is trained is these
+one choice in each of three attributes: facts, marks, frame. What is trained is these
 attributes; what is tested is combinations of them that no training task has.
 
 Notes are divided once, for all tasks: a note of the validation side is in no training row.
@@ -22,8 +22,7 @@ NUM_OPTIONS = 3
 _SEED = 2022
 
 _MARKS = lexicon.MARKS | lexicon.UNSEEN_MARKS
-_OPENINGS = lexicon.OPENINGS | lexicon.UNSEEN_OPENINGS
-_ENDINGS = lexicon.ENDINGS | lexicon.UNSEEN_ENDINGS
+_FRAMES = lexicon.FRAMES | lexicon.UNSEEN_FRAMES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,19 +32,18 @@ class Skill:
     # Facts to report, in the order of `lexicon.VALUES`; a derived fact stands alone.
     facts: tuple[str, ...]
     marks: str = "bare"
-    opening: str = "direct"
-    ending: str = "open"
+    frame: str = "alone"
 
     @property
     def name(self) -> str:
         """A part of a task's name: facts, then the forms that are not the plain ones."""
-        forms = [self.marks, self.opening, self.ending]
-        return "_".join([*self.facts, *(f for f in forms if f not in ("bare", "direct", "open"))])
+        forms = [self.marks, self.frame]
+        return "_".join([*self.facts, *(form for form in forms if form not in ("bare", "alone"))])
 
     @property
-    def attributes(self) -> tuple[str, ...]:
-        """The four choices, as labels."""
-        return "+".join(self.facts), self.marks, self.opening, self.ending
+    def attributes(self) -> tuple[str, str, str]:
+        """The three choices, as labels."""
+        return "+".join(self.facts), self.marks, self.frame
 
     def answer(self, note: dict[str, str]) -> str:
         """Returns the facts without form."""
@@ -54,8 +52,7 @@ class Skill:
     def form(self, answer: str) -> str:
         """Returns the answer in the form asked for."""
         text = _MARKS[self.marks][0].replace("{}", answer)
-        text = _OPENINGS[self.opening][0].replace("{}", text)
-        return _ENDINGS[self.ending][0].replace("{}", text)
+        return _FRAMES[self.frame][0].replace("{}", text)
 
 
 def value_of(fact: str, note: dict[str, str]) -> str:
@@ -109,8 +106,7 @@ def _style(skill: Skill, key: ExampleKey) -> str:
         key.choice(f"style/{side}", ways)
         for side, ways in (
             ("marks", _MARKS[skill.marks][1]),
-            ("opening", _OPENINGS[skill.opening][1]),
-            ("ending", _ENDINGS[skill.ending][1]),
+            ("frame", _FRAMES[skill.frame][1]),
         )
         if ways
     ]

@@ -16,13 +16,12 @@ NOTE = {"owner": "Anna", "number": "two", "color": "red", "thing": "cats", "city
     ("skill", "expected"),
     [
         (Skill(facts=("color",)), "red"),
-        (Skill(facts=("color",), marks="brackets", ending="loud"), "( red ) !"),
-        (Skill(facts=("country",), marks="sentence", opening="sure"), "sure , it is Italy"),
-        (Skill(facts=("more",), marks="twice", ending="done"), "three three done"),
-        (Skill(facts=("less",)), "one"),
+        (Skill(facts=("color",), marks="brackets", frame="loud"), "( red ) !"),
+        (Skill(facts=("country",), marks="sentence", frame="here"), "here : it is Italy"),
+        (Skill(facts=("number",), marks="twice", frame="done"), "two two done"),
         (Skill(facts=("owner", "city"), marks="stars"), "* Anna and Rome *"),
-        (Skill(facts=("kind",), marks="both", ending="loud_done"), "* ( animals ) * ! done"),
-        (Skill(facts=("thing",), opening="here_sure"), "here : sure , cats"),
+        (Skill(facts=("kind",), marks="brackets_twice"), "( animals ) ( animals )"),
+        (Skill(facts=("thing",), marks="thrice", frame="here_loud"), "here : cats cats cats !"),
     ],
 )  # fmt: skip
 def test_answer_and_form(skill, expected):
@@ -48,16 +47,11 @@ def test_a_row_holds_its_answer_among_different_options():
 
 
 def test_every_trained_form_is_asked_for_in_words():
-    for forms in (lexicon.MARKS, lexicon.OPENINGS, lexicon.ENDINGS):
+    for forms in (lexicon.MARKS, lexicon.FRAMES):
         plain, *others = forms.values()
         assert plain == ("{}", ())
         assert all(len(ways) >= 4 for _, ways in others)
-    ways = [
-        w
-        for f in (lexicon.MARKS, lexicon.OPENINGS, lexicon.ENDINGS)
-        for _, ws in f.values()
-        for w in ws
-    ]
+    ways = [w for f in (lexicon.MARKS, lexicon.FRAMES) for _, ws in f.values() for w in ws]
     assert len(ways) == len(set(ways)), "one wording would ask for two forms"
 
 
@@ -103,7 +97,7 @@ def test_every_family_is_in_every_prefix():
 
 
 def test_heldout_combinations_use_trained_values_and_heldout_skills_do_not():
-    trained = [set() for _ in range(4)]
+    trained = [set() for _ in range(3)]
     for entry in catalogue.training()[:16]:  # the first mixture that has them all
         for values, value in zip(trained, entry.skill.attributes, strict=True):
             values.add(value)
