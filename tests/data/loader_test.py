@@ -109,7 +109,7 @@ def test_a_saved_state_goes_on_exactly(store, num_before):
     state = json.loads(json.dumps(state))
     found, found_state, report = take(config(store), 16 - num_before, state)
     assert_equal(found, expected[num_before:])
-    assert found_state == end_state
+    assert found_state == end_state and (state["step"], end_state["step"]) == (num_before, 16)
     assert report["examples"] == end_report["examples"]
 
 

@@ -97,6 +97,8 @@ def test_a_state_of_another_mixture_is_refused():
     _, _, state = run(other, [1])
     with pytest.raises(DataError, match="at position 1 does not belong to this mixture of 2"):
         schedule.from_json(other.to_json(state))
+    with pytest.raises(DataError, match="at position 3 does not belong to this mixture of 2"):
+        schedule.from_json({"position": 3, "ahead": "c0"})  # both ahead: 4 examples
 
 
 @given(st.integers(1, 5000), st.integers(0, 2**64 - 1))
