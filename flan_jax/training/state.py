@@ -42,10 +42,12 @@ def abstract_state(model: T5, optimizer: Optimizer, mesh: Mesh) -> TrainState:
     return _abstract_state(model, optimizer, mesh)
 
 
-def create_state(model: T5, optimizer: Optimizer, key: jax.Array, mesh: Mesh) -> TrainState:
-    """Returns a freshly initialized state at step 0, the same numbers on any mesh."""
+def create_state(
+    model: T5, optimizer: Optimizer, key: jax.Array, mesh: Mesh, step: int = 0
+) -> TrainState:
+    """Returns a freshly initialized state at total step `step`, the same numbers on any mesh."""
     with jax.set_mesh(mesh):
-        return _jitted_create(model, optimizer, mesh)(key)
+        return _jitted_create(model, optimizer, mesh)(key, jnp.int32(step))
 
 
 def state_from_params(
@@ -74,10 +76,10 @@ def num_params(params: PyTree) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def _create(model: T5, optimizer: Optimizer, key: jax.Array) -> TrainState:
+def _create(model: T5, optimizer: Optimizer, key: jax.Array, step: jax.Array) -> TrainState:
     params = model.init(key)
     opt_state = optimizer.build(model.logical_axes()).init(params)
-    return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=opt_state)
+    return TrainState(step=step, params=params, opt_state=opt_state)
 
 
 @functools.lru_cache(maxsize=32)
@@ -86,7 +88,8 @@ def _abstract_state(model: T5, optimizer: Optimizer, mesh: Mesh) -> TrainState:
         raise errors.UsageError(
             "the model has no sharding rules; give it some: T5(config, rules=preset('replicated'))"
         )
-    shapes = jax.eval_shape(functools.partial(_create, model, optimizer), jax.random.key(0))
+    create = functools.partial(_create, model, optimizer)
+    shapes = jax.eval_shape(create, jax.random.key(0), jnp.int32(0))
     axes = model.logical_axes()
     names = {
         "step": (),

@@ -1,0 +1,393 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop, the only one: batches, steps, metrics, evaluation, checkpoints.
+
+A step is dispatched before the metrics of the one before it are fetched, so the device always has
+work while the host reads, packs and logs; nothing else waits for the device except evaluation and
+checkpoints. Everything that decides the numbers is in the checkpoint or in the configuration
+(dropout depends on seed and step), so a run that was stopped anywhere and started again ends in
+bit-identical parameters.
+"""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from flan_jax.core import errors
+from flan_jax.core.progress import Progress, say
+from flan_jax.core.tree import PyTree
+from flan_jax.data import loader
+from flan_jax.data.loader import TrainInput
+from flan_jax.models.t5 import T5
+from flan_jax.parallel import arrays
+from flan_jax.parallel.mesh import MeshShape, make_mesh
+from flan_jax.parallel.rules import preset
+from flan_jax.training import checkpoints as checkpoints_lib
+from flan_jax.training import losses, metrics, writers
+from flan_jax.training.checkpoints import Checkpoints
+from flan_jax.training.losses import LossConfig
+from flan_jax.training.metrics import Clock, Totals
+from flan_jax.training.optimizers import Optimizer
+from flan_jax.training.preemption import PreemptionGuard
+from flan_jax.training.state import (
+    TrainState,
+    abstract_state,
+    create_state,
+    num_params,
+    state_from_params,
+)
+from flan_jax.training.step import Metrics, StepSpec, jitted_eval_step, jitted_train_step
+from flan_jax.training.writers import MetricWriter
+
+HostBatch = Mapping[str, np.ndarray]  # this host's rows, [rows, length] each
+
+# In the metrics, not in the lines for people.
+_NOT_SHOWN = ("z_loss", "param_norm", "update_norm", "grad_norm", "steps_per_s", "time_s")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How to train: everything but the model and its data."""
+
+    optimizer: Optimizer
+    loss: LossConfig = LossConfig()
+    model_dir: str  # checkpoints, metrics.jsonl and TensorBoard files go here
+    train_steps: int  # updates of this run
+    step_offset: int = 0  # total step this run begins at, counted from pre-training as in T5X
+    initial_checkpoint_path: str = ""  # take the parameters from there; '' for a fresh model
+    log_period: int = 100  # steps between metrics
+    eval_period: int = 1000  # steps between evaluations, one more at the end; 0 for none
+    eval_examples: int | None = None  # validation examples per task for the loss; None for all
+    checkpoint_period: int = 1000  # steps between checkpoints, one more at the end
+    keep: int | None = 3  # latest checkpoints kept; None for all
+    best_metric: str | None = None  # metric of the evaluation whose best checkpoint is kept too
+    best_mode: str = "min"  # 'min' or 'max'
+    seed: int = 0  # initialization and dropout
+    num_microbatches: int = 1  # parts a batch is computed in, to save memory
+    mesh: MeshShape = MeshShape()  # devices along 'data' and 'model'
+    rules: str = "replicated"  # sharding preset, unless the model brings rules of its own
+
+    def __post_init__(self):
+        for name, least in (
+            ("train_steps", 1), ("log_period", 1), ("checkpoint_period", 1), ("eval_period", 0),
+            ("step_offset", 0),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise errors.UsageError(f"{name} must be an integer >= {least}, got {value!r}")
+        period = self.eval_period or self.checkpoint_period + 1
+        if self.best_metric is not None and self.checkpoint_period % period:
+            raise errors.UsageError(
+                f"best_metric {self.best_metric!r} needs an evaluation at every checkpoint; make "
+                f"checkpoint_period ({self.checkpoint_period}) a multiple of eval_period "
+                f"({self.eval_period})"
+            )
+
+    @property
+    def last_step(self) -> int:
+        """Total step at which this run is done."""
+        return self.step_offset + self.train_steps
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """How a run ended."""
+
+    step: int  # total step
+    params: PyTree
+    metrics: dict[str, Any]  # of the last log period ('train') and evaluation ('eval')
+    checkpoint: str  # path of the last checkpoint
+
+
+class TrainIterator(Protocol):
+    """Endless training batches that can be resumed; `loader.TrainIterator` is one."""
+
+    member_names: Sequence[str]
+
+    def __next__(self) -> HostBatch:
+        """Returns the next batch, this host's rows."""
+        ...
+
+    def state(self) -> Any:
+        """Returns the place after the batches so far, as JSON values."""
+        ...
+
+    def report(self) -> dict[str, Any]:
+        """Returns what was given so far, for the log."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of threads and files."""
+        ...
+
+
+def train(
+    *,
+    model: T5,
+    data: TrainInput,
+    config: TrainConfig,
+    eval_batches: Callable[[], Iterable[HostBatch]] | None = None,
+    eval_fn: Callable[[PyTree, int], Mapping[str, Any]] | None = None,
+    info: Mapping[str, Any] | None = None,
+    open_data: Callable[..., TrainIterator] = loader.open_train,
+    devices: Sequence[jax.Device] | None = None,
+) -> TrainResult:
+    """Trains until `config.train_steps`, from the newest checkpoint of the run if there is one.
+
+    Args:
+        model: the model.
+        data: what to train on, handed to `open_data`.
+        config: optimizer, steps, folder and periods.
+        eval_batches: gives the validation batches, all of one shape; None: no validation loss.
+        eval_fn: called with parameters and total step at each evaluation, for metrics that need
+            decoding; its names are logged under 'eval'.
+        info: kept in each checkpoint's `config`: operative Gin text, code version, vocabulary.
+        open_data: `(data, state, process_index=, process_count=)` to an iterator.
+        devices: what to run on; all of every host when None.
+
+    Raises:
+        PreemptedError: SIGTERM came; the state is saved.
+        FlanError: the loss, gradient or parameters are not finite any more.
+        UsageError: a checkpoint does not fit the model, or the configuration is impossible.
+    """
+    mesh = make_mesh(config.mesh, devices)
+    if model.rules is None:
+        model = dataclasses.replace(model, rules=preset(config.rules))
+    init_key, dropout_key = jax.random.split(jax.random.key(config.seed))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.set_mesh(mesh))
+        guard = stack.enter_context(PreemptionGuard())
+        checkpoints = stack.enter_context(
+            Checkpoints(
+                config.model_dir,
+                keep=config.keep,
+                best_metric=config.best_metric,
+                best_mode=config.best_mode,
+            )
+        )
+        train_state, data_state = _start(model, config, checkpoints, init_key, mesh)
+        hosts = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+        iterator = stack.enter_context(contextlib.closing(open_data(data, data_state, **hosts)))
+        num_members = losses.padded_num_members(len(iterator.member_names))
+        resume_step = int(train_state.step)
+        run = _Run(
+            config=config,
+            spec=StepSpec(
+                model=model,
+                optimizer=config.optimizer,
+                loss=config.loss,
+                num_microbatches=config.num_microbatches,
+                num_members=num_members,
+            ),
+            mesh=mesh,
+            iterator=iterator,
+            checkpoints=checkpoints,
+            writer=stack.enter_context(MetricWriter(config.model_dir, resume_step=resume_step)),
+            guard=guard,
+            info={**(info or {}), "seed": config.seed, "step_offset": config.step_offset},
+            eval_batches=eval_batches,
+            eval_fn=eval_fn,
+            dropout_key=dropout_key,
+            state=train_state,
+            step=resume_step,
+        )
+        return run.train()
+
+
+def _start(
+    model: T5, config: TrainConfig, checkpoints: Checkpoints, key: jax.Array, mesh: Mesh
+) -> tuple[TrainState, Any]:
+    """Returns the state to go on from, and the input's state (None for its beginning)."""
+    abstract = abstract_state(model, config.optimizer, mesh)
+    restored = checkpoints.restore_latest(abstract)
+    if restored is not None:
+        if restored.step > config.last_step:
+            raise errors.UsageError(
+                f"{checkpoints.path(restored.step)} is past the last step, {config.last_step}; "
+                "raise train_steps, or start in another model directory"
+            )
+        say(f"train: going on from {checkpoints.path(restored.step)}")
+        return restored.state, restored.data
+    if not config.initial_checkpoint_path:
+        return create_state(model, config.optimizer, key, mesh, config.step_offset), None
+    path = checkpoints_lib.find(config.initial_checkpoint_path)
+    say(f"train: parameters from {path}; optimizer and input begin afresh")
+    params = checkpoints_lib.restore_params(path, abstract.params)
+    return state_from_params(model, config.optimizer, params, mesh, config.step_offset), None
+
+
+@dataclasses.dataclass(kw_only=True)
+class _Run:
+    """One call of `train`: what its steps share, and what changes between them."""
+
+    config: TrainConfig
+    spec: StepSpec
+    mesh: Mesh
+    iterator: TrainIterator
+    checkpoints: Checkpoints
+    writer: MetricWriter
+    guard: PreemptionGuard
+    info: dict[str, Any]
+    eval_batches: Callable[[], Iterable[HostBatch]] | None
+    eval_fn: Callable[[PyTree, int], Mapping[str, Any]] | None
+    dropout_key: jax.Array
+    state: TrainState
+    step: int  # total step of `state`
+    clock: Clock = dataclasses.field(default_factory=Clock)
+    totals: Totals = dataclasses.field(default_factory=Totals)
+    results: dict[str, Any] = dataclasses.field(default_factory=dict)
+    step_flops: float = 0.0
+
+    def train(self) -> TrainResult:
+        """Makes the steps that are left."""
+        first_step, start = self.step, time.monotonic()
+        say(
+            f"train: {num_params(self.state.params):,} parameters, mesh {dict(self.mesh.shape)}, "
+            f"rules {self.spec.model.rules.name!r}, {len(self.iterator.member_names)} member(s), "
+            f"step {self.step} to {self.config.last_step}, in {self.config.model_dir}"
+        )
+        if self.step == self.config.last_step:
+            records = writers.read_metrics(self.config.model_dir)
+            self.results = {r["kind"]: r for r in records if r["kind"] in ("train", "eval")}
+        else:
+            self._steps()
+        self.checkpoints.wait()
+        path = self.checkpoints.path(self.checkpoints.steps()[-1])
+        say(
+            f"train: done, {self.step - first_step} steps in {time.monotonic() - start:.1f} s "
+            f"(first step {self.clock.first_step_s or 0.0:.1f} s); "
+            + "".join(f"{kind}: {_shown(found)}; " for kind, found in self.results.items())
+            + path
+        )
+        return TrainResult(self.step, self.state.params, self.results, path)
+
+    def _steps(self) -> None:
+        train_step = jitted_train_step(self.spec, self.mesh)
+        pending: tuple[int, Metrics] | None = None  # dispatched, not fetched
+        last = self.config.last_step
+        with Progress("train", total=last, unit="step", initial=self.step) as progress:
+            while self.step < last:
+                with self.clock.waiting():
+                    batch = self._batch(next(self.iterator))
+                self.step_flops = self.step_flops or self._estimate_flops(batch)
+                self.state, fetchable = train_step(self.state, batch, self.dropout_key)
+                self.step += 1
+                if pending is not None:
+                    self._absorb(*pending, progress)
+                pending = (self.step, fetchable)
+                preempted = self.guard.requested(self.step) and self.step < last
+                if preempted or self._due(self.config.eval_period, self.config.checkpoint_period):
+                    self._absorb(*pending, progress)
+                    pending = None
+                    with self.clock.paused():
+                        self._evaluate_and_save(preempted)
+
+    def _batch(self, rows: HostBatch) -> dict[str, jax.Array]:
+        return arrays.global_batch(rows, self.spec.model.rules, self.mesh)
+
+    def _estimate_flops(self, batch: Mapping[str, jax.Array]) -> float:
+        return metrics.step_flops(
+            self.state.params,
+            num_encoder_positions=batch["encoder_input_tokens"].size,
+            num_decoder_positions=batch["decoder_target_tokens"].size,
+            tied_output=self.spec.model.config.logits_via_embedding,
+        )
+
+    def _due(self, *periods: int) -> bool:
+        """Returns whether one of these periods ends at this step, as all do at the last."""
+        done = self.step - self.config.step_offset
+        return self.step == self.config.last_step or any(p and done % p == 0 for p in periods)
+
+    def _absorb(self, step: int, fetchable: Metrics, progress: Progress) -> None:
+        """Fetches a step's metrics, checks them, and logs at the end of a period."""
+        fetched = jax.device_get(fetchable)
+        self._check(step, fetched)
+        self.totals.add(fetched)
+        self.clock.count(fetched)
+        progress.advance(note=f"loss {fetched['loss'] / max(fetched['weight'], 1.0):.3f}")
+        done = step - self.config.step_offset
+        if done % self.config.log_period == 0 or step == self.config.last_step:
+            train = self.totals.summary(self.iterator.member_names)
+            train.update(self.clock.rates(self.step_flops))
+            self.totals = Totals()
+            self._log(step, "train", train)
+
+    def _check(self, step: int, fetched: Mapping[str, np.ndarray]) -> None:
+        wrong = metrics.non_finite(fetched, self.iterator.member_names)
+        if wrong is None:
+            return
+        self.checkpoints.wait()
+        steps = self.checkpoints.steps()
+        kept = f"is {self.checkpoints.path(steps[-1])}" if steps else "was not reached yet"
+        raise errors.FlanError(
+            f"training stopped at step {step}: {wrong}; the last good checkpoint {kept}; lower the "
+            "learning rate, or look at that member's data"
+        )
+
+    def _evaluate_and_save(self, preempted: bool) -> None:
+        """Does what is due after the current step, whose metrics are in and finite."""
+        config = self.config
+        evaluated = None
+        if config.eval_period and self._due(config.eval_period) and not preempted:
+            evaluated = self._evaluate()
+        if preempted or self._due(config.checkpoint_period):
+            self._log(self.step, "data", self.iterator.report())
+            self.checkpoints.save(
+                self.state,
+                step=self.step,
+                data=self.iterator.state(),
+                config=self.info,
+                metrics=evaluated,
+            )
+        if preempted:
+            self.checkpoints.wait()
+            raise errors.PreemptedError(
+                f"asked to stop at step {self.step} of {config.last_step}; saved "
+                f"{self.checkpoints.path(self.step)}; start the same command again to go on"
+            )
+
+    def _evaluate(self) -> dict[str, Any]:
+        """Returns the validation loss and what `eval_fn` gives, and logs them."""
+        results: dict[str, Any] = {}
+        if self.eval_batches is not None:
+            results.update(self._validation_loss(self.eval_batches()))
+        if self.eval_fn is not None:
+            results.update(self.eval_fn(self.state.params, self.step))
+        best = self.config.best_metric
+        if best is not None and best not in results:
+            raise errors.unknown_name("best_metric", best, results, "(of the evaluation)")
+        if results:
+            self._log(self.step, "eval", results)
+            say(f"train: step {self.step}, evaluation: {_shown(results)}")
+        return results
+
+    def _validation_loss(self, batches: Iterable[HostBatch]) -> dict[str, Any]:
+        eval_step = jitted_eval_step(self.spec, self.mesh)
+        totals, pending = Totals(), None
+        for rows in batches:
+            fetchable = eval_step(self.state.params, self._batch(rows))
+            if pending is not None:
+                totals.add(jax.device_get(pending))
+            pending = fetchable
+        if pending is None:
+            return {}
+        totals.add(jax.device_get(pending))
+        return totals.summary(self.iterator.member_names)
+
+    def _log(self, step: int, kind: str, found: Mapping[str, Any]) -> None:
+        if kind != "data":
+            self.results[kind] = dict(found)
+        if jax.process_index() == 0:
+            self.writer.write(step, kind, found)
+
+
+def _shown(found: Mapping[str, Any]) -> str:
+    """Returns the few numbers that a person wants to see at once."""
+    names = [n for n, v in found.items() if isinstance(v, float) and n not in _NOT_SHOWN]
+    return ", ".join(f"{name} {found[name]:.4g}" for name in names)
