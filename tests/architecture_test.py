@@ -30,9 +30,10 @@ LEVELS = {
     "tasks": 5,
     "flan_jax.jobs": 6,
     "flan_jax.config": 7,
-    "flan_jax.commands": 8,
-    "flan_jax.main": 9,
-    "flan_jax.__main__": 10,
+    "flan_jax.sweeps": 8,
+    "flan_jax.commands": 9,
+    "flan_jax.main": 10,
+    "flan_jax.__main__": 11,
 }
 
 

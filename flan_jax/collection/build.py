@@ -13,11 +13,10 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
-import importlib
 import multiprocessing
 import os
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from flan_jax.collection.rendering import Dropped, render_task
 from flan_jax.collection.spec import SPLITS, TRAIN
 from flan_jax.collection.store import Store, TaskWriter
 from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
-from flan_jax.core import files
+from flan_jax.core import files, modules
 from flan_jax.core.errors import DataError, FlanError, IncompleteError, UsageError
 from flan_jax.core.progress import Progress, say
 
@@ -156,15 +155,7 @@ def _vocabulary_facts(vocabulary: Vocabulary) -> dict[str, Any]:
 
 def _import_modules(names: Sequence[str]) -> None:
     for name in names:
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name != name and not name.startswith(f"{error.name}."):
-                raise
-            raise UsageError(
-                f"cannot import {name!r}, which is to register the tasks; correct the name, or "
-                "run where it can be imported"
-            ) from None
+        modules.import_tasks(name, "module_imports of the build")
 
 
 def _jobs(tasks: Sequence[str], splits: Sequence[str]) -> list[tuple[str, str]]:
@@ -246,7 +237,8 @@ def _build_split(plan: _Plan, task: str, split: str) -> dict[str, Any]:
     facts = _facts(plan, vocabulary, task, split)
     folder = store_lib.task_folder(plan.out, task, split)
     if (entry := store_lib.read_finished(folder, facts["key"])) is not None:
-        return entry
+        # How answers are scored decides no token, so it is as the task says now.
+        return entry | {name: facts[name] for name in ("metrics", "postprocessor")}
     dropped: collections.Counter[str] = collections.Counter()
     num_trimmed = 0
     with TaskWriter(folder, store_lib.token_dtype(vocabulary.padded_size)) as writer:
@@ -268,6 +260,11 @@ def _build_split(plan: _Plan, task: str, split: str) -> dict[str, Any]:
         return writer.finish(facts)
 
 
+def _function_name(function: Callable[..., Any]) -> str:
+    """Returns `module:qualname`, by which evaluation finds the function again."""
+    return f"{function.__module__}:{function.__qualname__}"
+
+
 def _facts(plan: _Plan, vocabulary: Vocabulary, task: str, split: str) -> dict[str, Any]:
     """Returns what the manifest says of a task beforehand; `key` changes if the bytes would."""
     spec = registry.get_spec(task)
@@ -281,6 +278,9 @@ def _facts(plan: _Plan, vocabulary: Vocabulary, task: str, split: str) -> dict[s
         # Exemplars of any split come from the train split.
         train = spec.source.fingerprint(TRAIN) if TRAIN in spec.splits else ""
         code = [spec.fingerprint(), facts["source"], train]
+    scored = foreign.scoring(task) if spec is None else (spec.metrics, spec.postprocessor)
+    facts["metrics"] = [_function_name(metric) for metric in scored[0]]
+    facts["postprocessor"] = _function_name(scored[1]) if scored[1] else None
     decisive = [
         store_lib.FORMAT, task, split, plan.seed, plan.limit, plan.feature_lengths,
         vocabulary.fingerprint, vocabulary.padded_size, *code,

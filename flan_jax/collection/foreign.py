@@ -8,7 +8,7 @@ and counted, as with our own tasks.
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import seqio
@@ -47,6 +47,12 @@ def fingerprint(task_name: str) -> str:
     task = seqio.TaskRegistry.get(task_name)
     parts = [task_name, type(task.source).__name__, *map(code_fingerprint, task.preprocessors)]
     return hashlib.sha256("\x00".join(parts).encode()).hexdigest()
+
+
+def scoring(task_name: str) -> tuple[Sequence[Callable[..., Any]], Callable[..., Any] | None]:
+    """Returns a task's metric functions, and its postprocessor or None."""
+    task = seqio.TaskRegistry.get(task_name)
+    return task.metric_fns, task.postprocess_fn
 
 
 def examples(

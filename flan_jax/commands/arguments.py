@@ -3,6 +3,7 @@
 """Arguments that several commands share."""
 
 import argparse
+from collections.abc import Sequence
 
 from flan_jax.core.errors import UsageError
 
@@ -34,8 +35,16 @@ def add_gin(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def parse_gin(args: argparse.Namespace, extra: list[str] | None = None) -> None:
-    """Parses what `add_gin` took, then `extra` bindings, into the current configuration."""
+def parse_gin(
+    args: argparse.Namespace, extra: Sequence[str] = (), roots: Sequence[str] = ()
+) -> None:
+    """Parses what `add_gin` took, then `extra` bindings, into the current configuration.
+
+    Args:
+        args: with what `add_gin` took.
+        extra: more bindings, after those of the command line.
+        roots: the configurables that will be called: only macros they use are required.
+    """
     from flan_jax import config
 
     files = [config.recipe_file(args.recipe)] if args.recipe else []
@@ -47,7 +56,7 @@ def parse_gin(args: argparse.Namespace, extra: list[str] | None = None) -> None:
             + ") or --gin_file FILE"
         )
     paths = [path for path in args.gin_search_paths.split(",") if path]
-    config.parse(files, [*args.gin_bindings, *(extra or [])], paths)
+    config.parse(files, [*args.gin_bindings, *extra], paths, roots=roots)
 
 
 def add_modules(parser: argparse.ArgumentParser) -> None:
@@ -63,9 +72,9 @@ def add_modules(parser: argparse.ArgumentParser) -> None:
 
 def import_modules(args: argparse.Namespace) -> list[str]:
     """Imports the modules of `--module_import` and returns their names."""
-    from flan_jax import config
+    from flan_jax.core import modules
 
     names = args.module_import or ["tasks.mixtures"]
     for name in names:
-        config.import_module(name, "--module_import")
+        modules.import_tasks(name, "--module_import")
     return names

@@ -34,6 +34,8 @@ class Progress:
         self._count, self._initial = initial, initial
         self._note = ""
         self._start = self._last = time.monotonic()
+        # The first unit (it compiles, or opens files) says nothing of those to come.
+        self._steady: tuple[int, float] | None = None
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm.tqdm(
@@ -60,6 +62,8 @@ class Progress:
             self._bar.update(num)
             return
         now = time.monotonic()
+        if self._steady is None:
+            self._steady = (self._count, now)
         if now - self._last >= LOG_INTERVAL_S:
             self._last = now
             self._line(now)
@@ -67,6 +71,9 @@ class Progress:
     def _line(self, now: float) -> None:
         elapsed = max(now - self._start, 1e-9)
         rate = (self._count - self._initial) / elapsed
+        if self._steady and self._steady[0] < self._count != self._total:
+            count, since = self._steady
+            rate = (self._count - count) / max(now - since, 1e-9)
         parts = [f"{self._count}/{self._total}" if self._total else f"{self._count}"]
         parts.append(
             f"{rate:.3g} {self._unit}/s"

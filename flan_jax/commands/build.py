@@ -1,0 +1,98 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Renders and tokenizes a mixture, once, into a token store that training and evaluation read.
+
+Give a recipe, or a mixture with its vocabulary and lengths; flags win over the recipe. A build that
+was stopped goes on where it was; any number of workers gives the same bytes.
+
+    flan-jax build --recipe mini --out stores/mini
+    flan-jax build --mixture cot --vocabulary bytes --inputs 1024 --targets 512 --out stores/cot
+"""
+
+import argparse
+from typing import Any
+
+from flan_jax.commands import arguments
+from flan_jax.core.errors import UsageError
+from flan_jax.core.progress import say
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("--mixture", help="mixture or task to build")
+    parser.add_argument("--out", help="the store's folder")
+    parser.add_argument(
+        "--vocabulary", help="'bytes', a sentencepiece.model, or package:NAME/PATH inside a package"
+    )
+    parser.add_argument("--inputs", type=int, help="most input tokens, EOS included")
+    parser.add_argument("--targets", type=int, help="most target tokens, EOS included")
+    parser.add_argument("--seed", type=int, help="rendering seed")
+    parser.add_argument("--workers", type=int, help="processes")
+    parser.add_argument("--limit", type=int, help="most examples a task and split, for a trial")
+    parser.add_argument(
+        "--skip_unavailable",
+        action="store_true",
+        help="leave out tasks whose data is not here (recorded in the manifest)",
+    )
+    arguments.add_modules(parser)
+    arguments.add_gin(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Builds the store."""
+    from flan_jax.jobs import build
+
+    given: dict[str, Any] = {
+        "mixture": args.mixture,
+        "out": args.out,
+        "vocabulary": args.vocabulary,
+        "seed": args.seed,
+        "num_workers": args.workers,
+        "limit": args.limit,
+        "skip_unavailable": args.skip_unavailable or None,
+        "module_imports": args.module_import or None,
+    }
+    if args.inputs or args.targets:
+        if not (args.inputs and args.targets):
+            raise UsageError("give both --inputs and --targets, the lengths in tokens")
+        given["feature_lengths"] = {"inputs": args.inputs, "targets": args.targets}
+    given = {name: value for name, value in given.items() if value is not None}
+    if args.recipe or args.gin_file:
+        from flan_jax import config
+
+        arguments.parse_gin(args, roots=("build",))
+        if "mixture" in given:
+            given.setdefault("submixtures", ())
+        call = config.configured("build")
+    else:
+        needed = ("mixture", "out", "vocabulary", "feature_lengths")
+        if unset := [name for name in needed if name not in given]:
+            raise UsageError(
+                f"build: {', '.join(unset)} not given; add --mixture, --out, --vocabulary, "
+                "--inputs and --targets, or a --recipe"
+            )
+        given.setdefault("module_imports", ("tasks.mixtures",))
+        call = build
+    print_store(call(**given))
+
+
+def print_store(store) -> None:
+    """Says what a store holds, and every reason for which rows were dropped."""
+    splits: dict[str, list[int]] = {}
+    dropped: dict[str, int] = {}
+    for entries in store.manifest["tasks"].values():
+        for split, entry in entries.items():
+            totals = splits.setdefault(split, [0, 0, 0, 0])
+            counts = ("num_examples", "num_input_tokens", "num_target_tokens")
+            for place, value in enumerate((1, *(entry[name] for name in counts))):
+                totals[place] += value
+            for reason, num in entry["dropped"].items():
+                dropped[reason] = dropped.get(reason, 0) + num
+    for split, (tasks, examples, inputs, targets) in sorted(splits.items()):
+        say(
+            f"build: {split}: {tasks} tasks, {examples} examples, {inputs} input and {targets} "
+            "target tokens"
+        )
+    for reason, num in sorted(dropped.items()):
+        say(f"build: dropped {num}: {reason}")
+    say(f"build: the store is {store.path}")

@@ -1,0 +1,149 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Browses the collection: all mixtures, the tasks of one, or the rendered prompts of a task.
+
+flan-jax inspect                      all mixtures
+flan-jax inspect mini_all             its tasks with sizes, caps and rates
+flan-jax inspect TASK --num 3         rendered prompts and targets
+"""
+
+import argparse
+
+from flan_jax.commands import arguments
+
+_RULE = "-" * 72
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("name", nargs="?", help="a mixture or a task; all mixtures if left out")
+    parser.add_argument("--num", type=int, default=3, help="prompts shown (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="rendering seed (default: %(default)s)")
+    parser.add_argument("--split", help="train or validation (default: the task's first)")
+    parser.add_argument(
+        "--setting",
+        choices=("zs_opt", "zs_noopt", "fs_opt", "fs_noopt"),
+        help="prompt setting (default: drawn per example by the task's weights)",
+    )
+    parser.add_argument(
+        "--vocabulary",
+        help="also show token counts, and the prompt after a round trip through this vocabulary: "
+        "'bytes', a sentencepiece.model, or package:NAME/PATH",
+    )
+    arguments.add_modules(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prints what was asked for."""
+    modules = arguments.import_modules(args)
+    import seqio
+
+    from flan_jax.collection import registry
+    from flan_jax.core.errors import unknown_name
+
+    if args.name is None:
+        _print_mixtures(modules)
+    elif args.name in seqio.MixtureRegistry.names():
+        _print_mixture(args.name)
+    elif args.name in seqio.TaskRegistry.names():
+        _print_task(args)
+    elif args.name in registry.known_names():
+        registry.mixture_members(args.name)  # says what is missing, and the remedy
+    else:
+        raise unknown_name("mixture or task", args.name, registry.known_names())
+
+
+def _print_mixtures(modules: list[str]) -> None:
+    import seqio
+
+    from flan_jax.collection import registry
+
+    names = sorted(seqio.MixtureRegistry.names())
+    rows = [("mixture", "tasks")]
+    rows += [(name, str(len(seqio.MixtureRegistry.get(name).tasks))) for name in names]
+    _print_table(rows)
+    tasks = set(seqio.TaskRegistry.names())
+    print(f"\n{len(names)} mixtures, {len(tasks)} tasks, registered by {', '.join(modules)}.")
+    for name in sorted(set(registry.known_names()) - tasks - set(names)):
+        print(f"not available here: {name}: {registry.unavailable_reason(name)}")
+
+
+def _print_mixture(name: str) -> None:
+    import seqio
+
+    from flan_jax.collection import registry
+
+    rates = registry.mixture_members(name)
+    rows = [("task", "family", "category", "examples", "cap", "rate %")]
+    total = 0
+    for task, rate in rates.items():
+        spec = registry.get_spec(task)
+        provider = seqio.TaskRegistry.get(task)
+        split = "train" if "train" in provider.splits else sorted(provider.splits)[0]
+        num = provider.num_input_examples(split) or 0
+        total += num
+        described = (spec.family, spec.category) if spec else ("seqio", "")
+        cap = str(spec.cap or "-") if spec else "-"
+        rows.append((task, *described, str(num), cap, f"{100 * rate:.3f}"))
+    _print_table(rows, right=(3, 4, 5))
+    print(f"\n{name}: {len(rates)} tasks, {total} examples before caps.")
+
+
+def _print_task(args: argparse.Namespace) -> None:
+    from flan_jax.collection import registry, rendering
+    from flan_jax.core.errors import UsageError
+
+    spec = registry.get_spec(args.name)
+    if spec is None:
+        raise UsageError(
+            f"{args.name!r} is a plain SeqIO task, which flan_jax does not render; look at it with "
+            "seqio.get_mixture_or_task"
+        )
+    split = args.split or spec.splits[0]
+    vocabulary = None
+    if args.vocabulary:
+        from flan_jax.collection.vocabularies import load_vocabulary
+
+        vocabulary = load_vocabulary(args.vocabulary)
+    settings = ", ".join(f"{name} {weight:g}" for name, weight in spec.settings)
+    for label, value in (
+        ("task", spec.name),
+        ("family", spec.family),
+        ("category", spec.category or "-"),
+        ("licence", spec.licence or "-"),
+        ("splits", ", ".join(f"{s} {spec.source.num_rows(s)}" for s in spec.splits)),
+        ("cap", spec.cap or "-"),
+        ("settings", settings),
+        ("metrics", ", ".join(m.__name__ for m in spec.metrics) or "-"),
+    ):
+        print(f"{label:10}{value}")
+    shown = rendering.render_task(
+        spec, split, args.seed, setting=args.setting, limit=args.num
+    )  # fmt: skip
+    for example in shown:
+        if isinstance(example, rendering.Dropped):
+            print(f"{_RULE}\nrow {example.index} dropped: {example.reason}")
+        else:
+            _print_example(example, vocabulary)
+
+
+def _print_example(example, vocabulary) -> None:
+    notes = ", ".join(f"{k} {v}" for k, v in sorted(example.meta.items()) if v not in (None, ""))
+    print(f"{_RULE}\nrow {example.index}: {notes}")
+    for label, text in (("inputs", example.inputs), ("targets", example.targets)):
+        ids = vocabulary.encode(text) if vocabulary else None
+        print(f"[{label}{f', {len(ids)} tokens' if ids is not None else ''}]\n{text}")
+        if ids is not None and vocabulary.decode(ids) != text:
+            print(f"[{label} as the model reads it]\n{vocabulary.decode(ids)}")
+    if len(example.references) > 1:
+        print(f"[other accepted answers]\n{chr(10).join(example.references[1:])}")
+
+
+def _print_table(rows: list[tuple[str, ...]], right: tuple[int, ...] = (1,)) -> None:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            c.rjust(w) if i in right else c.ljust(w)
+            for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())

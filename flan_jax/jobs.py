@@ -1,0 +1,315 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Whole jobs, as Gin configures them: store, model and loop put together.
+
+A job finds or builds its token store, checks that store, vocabulary and model agree, and calls the
+part that does the work. Commands and sweeps call jobs; nothing here parses arguments.
+"""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import flan_jax
+from flan_jax.collection.store import MANIFEST, Store
+from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
+from flan_jax.core import errors, files, modules
+from flan_jax.core.progress import say
+from flan_jax.core.tree import PyTree
+from flan_jax.data import features
+from flan_jax.data.loader import TrainInput
+from flan_jax.evals import runner
+from flan_jax.evals.runner import EvalConfig, Evaluation
+from flan_jax.models.t5 import T5
+from flan_jax.training import checkpoints, loop
+from flan_jax.training.loop import TrainConfig, TrainResult
+
+EVAL_FOLDER = "eval"
+BuildStore = Callable[[], Store]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A grid of training runs with their evaluations, and what its report says."""
+
+    # Names of recipes: one line of the figure each. The name of a recipe is the size's name.
+    recipes: Sequence[str]
+    # Gin macro -> values; every combination is a run of every recipe.
+    grid: Mapping[str, Sequence[Any]]
+    title: str
+    # The metric that the figure shows.
+    metric: str = "exact_match"
+
+
+def build(
+    *,
+    mixture: str,
+    out: str,
+    vocabulary: str,
+    feature_lengths: Mapping[str, int],
+    seed: int = 0,
+    splits: Sequence[str] = ("train", "validation"),
+    num_workers: int = 1,
+    skip_unavailable: bool = False,
+    limit: int | None = None,
+    submixtures: Sequence[str] = (),
+    module_imports: Sequence[str] = (),
+) -> Store:
+    """Builds a token store: `collection.build.build`, imported only when there is one to build.
+
+    Registering tasks imports SeqIO and TensorFlow; a run whose store exists needs neither.
+    """
+    arguments = dict(locals())
+    modules.import_tensorflow()
+    from flan_jax.collection import build as build_lib
+
+    return build_lib.build(**arguments)
+
+
+def open_store(path: str, mixture: str | None, build: BuildStore | None) -> Store:
+    """Opens a store that holds `mixture`; builds it first if it is not there.
+
+    Raises:
+        UsageError: there is no such store and nothing to build it with, or it lacks the mixture.
+    """
+    known = _finished_mixtures(path)
+    if known is None or (mixture and mixture not in known and build is not None):
+        if build is None:
+            raise errors.UsageError(
+                f"no finished token store at {path!r}; make one with flan-jax build"
+            )
+        say(f"store: building {path}")
+        build()
+    return Store.open(path)
+
+
+def _finished_mixtures(path: str) -> set[str] | None:
+    manifest = Path(path) / MANIFEST
+    if not manifest.is_file():
+        return None
+    found = files.read_json(manifest)
+    return {*found.get("mixtures", {}), *found.get("tasks", {})}
+
+
+def train(
+    *,
+    model: T5,
+    data: TrainInput,
+    config: TrainConfig,
+    build: BuildStore | None = None,
+    evaluation: EvalConfig | None = None,
+    operative_config: Callable[[], str] = str,
+) -> TrainResult:
+    """Finetunes a model on a mixture; resumes where an earlier run of the same folder stopped.
+
+    Args:
+        model: the model.
+        data: what to train on.
+        config: optimizer, steps, folder and periods.
+        build: makes the store if `data.store` is none yet.
+        evaluation: what to evaluate by decoding at each evaluation; None: the loss only.
+        operative_config: gives the configuration that checkpoints carry.
+    """
+    store = open_store(data.store, data.mixture, build)
+    _check_model(model, store)
+    names = sorted(store.mixture_rates(data.mixture))
+    eval_batches = eval_fn = None
+    if set(names) & set(store.tasks("validation")):
+        eval_batches = functools.partial(
+            features.loss_batches,
+            store,
+            names=names,
+            batch_size=data.batch_size,
+            feature_lengths=dict(data.feature_lengths or store.feature_lengths),
+            num_examples=config.eval_examples,
+        )
+    if evaluation is not None:
+        eval_fn = _Evaluator(model, store, evaluation, Path(config.model_dir) / EVAL_FOLDER)
+    result = loop.train(
+        model=model,
+        data=data,
+        config=config,
+        eval_batches=eval_batches,
+        eval_fn=eval_fn,
+        info={
+            "gin": operative_config(),
+            "code_version": flan_jax.__version__,
+            "vocabulary": store.vocabulary,
+        },
+    )
+    return result
+
+
+def evaluate(
+    *,
+    model: T5,
+    store: str,
+    out: str,
+    config: EvalConfig,
+    checkpoint_path: str = "",
+    params: PyTree | None = None,
+    step: int | None = None,
+    build: BuildStore | None = None,
+) -> Evaluation:
+    """Evaluates a checkpoint, or the parameters given, on a store's tasks.
+
+    Args:
+        model: the model the parameters belong to.
+        store: a built token store.
+        out: folder for scores.csv and predictions.
+        config: tasks, examples and batches.
+        checkpoint_path: a model folder (its newest step) or the folder of one step.
+        params: parameters to evaluate instead of a checkpoint's.
+        step: their total step.
+        build: makes the store if it is none yet.
+    """
+    opened = open_store(store, None, build)
+    _check_model(model, opened)
+    if params is None:
+        params, step = _restore(model, checkpoint_path)
+    return _Evaluator(model, opened, config, Path(out)).evaluate(params, step or 0, Path(out))
+
+
+def infer(
+    *,
+    model: T5,
+    vocabulary: str,
+    checkpoint_path: str,
+    feature_lengths: Mapping[str, int],
+    prompts: Sequence[Mapping[str, Any]],
+    output: str,
+    batch_size: int = 16,
+) -> int:
+    """Answers prompts greedily and writes one JSON line each; returns how many were too long.
+
+    Args:
+        model: the model.
+        vocabulary: the one the model was trained with.
+        checkpoint_path: a model folder (its newest step) or the folder of one step.
+        feature_lengths: most tokens of `inputs` and `targets`, the EOS included.
+        prompts: objects with `inputs`, from `read_prompts`.
+        output: the JSON-lines file to write, whole or not at all.
+        batch_size: prompts decoded together.
+    """
+    words = load_vocabulary(vocabulary)
+    params, _ = _restore(model, checkpoint_path)
+    longest = feature_lengths["inputs"]
+    encoded = words.encode_batch([prompt["inputs"] for prompt in prompts])
+    tokens = [np.append(ids, words.eos_id).astype(np.int32) for ids in encoded]
+    fitting = [(i, ids) for i, ids in enumerate(tokens) if len(ids) <= longest]
+    generate = runner.greedy(
+        model, params, max_length=feature_lengths["targets"], eos_id=words.eos_id
+    )
+    outputs = runner.predict(
+        fitting, generate, batch_size=batch_size, length_buckets=_buckets(longest)
+    )
+    with files.atomic_open(output) as file:
+        for i, prompt in enumerate(prompts):
+            answer = {"prediction": words.decode(outputs[i]) if i in outputs else ""}
+            if i not in outputs:
+                answer["too_long"] = True
+            file.write(files.dumps({**prompt, **answer}) + "\n")
+    return len(prompts) - len(fitting)
+
+
+def read_prompts(path: str) -> list[dict[str, Any]]:
+    """Returns the prompts of a text file (one a line) or of a .jsonl file (objects with `inputs`).
+
+    Raises:
+        DataError: the file is empty, not UTF-8, or a line is malformed; names file and line.
+    """
+    if not Path(path).is_file():
+        raise errors.UsageError(f"no prompts file {path!r}; name a text or .jsonl file")
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise errors.DataError(
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); convert it"
+        ) from None
+    prompts = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        if not path.endswith(".jsonl"):
+            prompts.append({"inputs": line.rstrip("\r")})
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise errors.DataError(f"{path}:{number}: not valid JSON ({error.msg})") from None
+        if not isinstance(row, dict) or not isinstance(row.get("inputs"), str):
+            raise errors.DataError(f'{path}:{number}: need an object with a string "inputs"')
+        prompts.append(row)
+    if not prompts:
+        raise errors.DataError(f"{path}: no prompt in it; give one a line")
+    return prompts
+
+
+class _Evaluator:
+    """Evaluates parameters of one model; the loop's hook, and what `evaluate` calls."""
+
+    def __init__(self, model: T5, store: Store, config: EvalConfig, folder: Path):
+        self._store, self._config, self._folder = store, config, folder
+        self._model = model
+        self._vocabulary = _vocabulary_of(store)
+
+    def __call__(self, params: PyTree, step: int) -> dict[str, float]:
+        return self.evaluate(params, step, self._folder / f"step_{step}").summary()
+
+    def evaluate(self, params: PyTree, step: int, out: Path) -> Evaluation:
+        generate = runner.greedy(
+            self._model,
+            params,
+            max_length=self._store.feature_lengths["targets"],
+            eos_id=self._vocabulary.eos_id,
+        )
+        return runner.evaluate(
+            generate=generate,
+            vocabulary=self._vocabulary,
+            store=self._store,
+            config=self._config,
+            out=out,
+            step=step,
+        )
+
+
+def _vocabulary_of(store: Store) -> Vocabulary:
+    """Loads the vocabulary a store was built with, and checks that it is still the same."""
+    vocabulary = load_vocabulary(store.vocabulary["name"])
+    if vocabulary.fingerprint != store.vocabulary["fingerprint"]:
+        raise errors.UsageError(
+            f"{store.vocabulary['name']} is not the vocabulary the store {store.path} was built "
+            "with; put that file back, or build the store again"
+        )
+    return vocabulary
+
+
+def _check_model(model: T5, store: Store) -> None:
+    """Checks that every token id of the store has a row in the model's embedding table."""
+    rows, needed = model.config.vocab_size, store.vocabulary["padded_size"]
+    if rows < store.vocabulary["size"]:
+        raise errors.UsageError(
+            f"the model has {rows} embedding rows, but the vocabulary of {store.path} has "
+            f"{store.vocabulary['size']} ids; set VOCAB_SIZE={needed}"
+        )
+
+
+def _restore(model: T5, checkpoint_path: str) -> tuple[PyTree, int]:
+    """Returns the parameters of a checkpoint, and its total step."""
+    path = checkpoints.find(checkpoint_path)
+    abstract = jax.eval_shape(model.init, jax.random.key(0))
+    one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one), abstract
+    )
+    return checkpoints.restore_params(path, abstract), checkpoints.step_of(path)
+
+
+def _buckets(longest: int) -> tuple[int, ...]:
+    return tuple(sorted({-(-longest // parts) for parts in (4, 2, 1)}))
