@@ -6,10 +6,10 @@
 T5X's names. No example is cut, split or left out, and both are pure functions of their arguments.
 
 The plan is best-fit decreasing in two dimensions. Both lengths are weighted by how scarce their
-side is; a row starts with the largest examples left and is then closed by the ones that come
-nearest to filling what remains on both sides at once. On uniform lengths of 10-120 and 2-32 into
-512 and 128 it fills over 99 % of the side that binds; best fit by the weighted sum alone, over
-all open rows, filled 96 %.
+side is; a row starts with the largest examples left, long inputs and long targets in balance, and
+is closed by the ones that come nearest to filling what remains on both sides at once. On uniform
+lengths of 10-120 and 2-32 into 512 and 128 it fills over 99 % of the side that binds; best fit by
+the weighted sum alone, over all open rows, filled 96 %.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ DECODER_FEATURES = (
 # that "fits" is exact and the same on every machine.
 _SCALE = 1 << 10
 # A row is filled straight from the largest examples left while they are below this part of the
-# room left; only the last few picks are searched for. (2.5 fills 98.9 %, 4 is a fifth slower.)
+# room left; only the last few picks are searched for. (4 is slower and fills no better.)
 _BULK_PART = 3
 # Examples looked at for one pick, out of those that fit by the weighted sum, largest first.
 _NUM_CANDIDATES = 1024
@@ -105,12 +105,10 @@ class _Planner:
     def __init__(self, inputs: np.ndarray, targets: np.ndarray, max_input: int, max_target: int):
         demand = np.array([inputs.sum() / max_input, targets.sum() / max_target])
         weights = np.maximum(1, np.rint(demand / demand.max() * _SCALE)).astype(np.int64)
-        x = (inputs * (weights[0] * max_target)).astype(np.float64)
-        y = (targets * (weights[1] * max_input)).astype(np.float64)
-        self._room = (
-            float(weights[0] * max_target * max_input),
-            float(weights[1] * max_input * max_target),
-        )
+        x_unit, y_unit = int(weights[0]) * max_target, int(weights[1]) * max_input
+        self._room = float(x_unit * max_input), float(y_unit * max_target)
+        x, y = (inputs * x_unit).astype(np.float64), (targets * y_unit).astype(np.float64)
+        self._total = float(x.sum()), float(y.sum())
         self._order = np.argsort(-(x + y), kind="stable")
         self._load(x[self._order], y[self._order])
         self.num_left = len(inputs)
@@ -119,9 +117,11 @@ class _Planner:
         self._x, self._y = x, y
         self._negative_size = -(x + y)
         self._taken = np.zeros(len(x), bool)
-        self._head = 0
         self._lists = x.tolist(), y.tolist()
         self._least = (float(x.min()), float(y.min())) if len(x) else (0.0, 0.0)
+        # Examples with more than their share of inputs, and those with more of targets.
+        of_targets = y * self._total[0] > x * self._total[1]
+        self._kinds = [np.flatnonzero(of_targets == kind).tolist()[::-1] for kind in (False, True)]
 
     def next_row(self) -> np.ndarray:
         """Takes the examples of one more row and returns their indices."""
@@ -146,14 +146,15 @@ class _Planner:
         self.num_left -= 1
 
     def _take_largest(self) -> tuple[list[int], float, float]:
-        """Takes the largest examples left while they are small beside the room left."""
+        """Takes the largest examples left while they are small beside the room left.
+
+        Of those with more inputs and those with more targets than the average the row takes the
+        kind that it has less of. (Taking the largest of both made rows of long targets alone,
+        which left a fifth of their inputs empty: 96 % filled, not 99 %, on the mini collection.)
+        """
         (x, y), (room_x, room_y) = self._lists, self._room
         picked: list[int] = []
-        while self._taken[self._head]:
-            self._head += 1
-        for at in range(self._head, len(x)):
-            if self._taken[at]:
-                continue
+        while (at := self._next_largest(room_x, room_y)) >= 0:
             if picked and (
                 (x[at] + y[at]) * _BULK_PART > room_x + room_y or x[at] > room_x or y[at] > room_y
             ):
@@ -163,9 +164,23 @@ class _Planner:
             self._take(at, picked)
         return picked, room_x, room_y
 
+    def _next_largest(self, room_x: float, room_y: float) -> int:
+        """Returns the largest example of the kind that the row has less of, or -1."""
+        heads = []
+        for kind in self._kinds:
+            while kind and self._taken[kind[-1]]:
+                kind.pop()
+            heads.append(kind[-1] if kind else -1)
+        if min(heads) < 0:
+            return max(heads)
+        used_x, used_y = self._room[0] - room_x, self._room[1] - room_y
+        if used_x == used_y == 0:
+            return min(heads)
+        return heads[used_y * self._total[0] <= used_x * self._total[1]]
+
     def _nearest(self, room_x: float, room_y: float) -> int:
         """Returns which example leaves the least (squared) room on both sides, or -1."""
-        low = max(int(self._negative_size.searchsorted(-(room_x + room_y))), self._head)
+        low = int(self._negative_size.searchsorted(-(room_x + room_y)))
         num = _NUM_CANDIDATES
         while low < len(self._x):
             left_x = room_x - self._x[low : low + num]

@@ -159,6 +159,14 @@ def test_long_inputs_with_short_targets_fill_the_encoder():
     assert fill(inputs, targets, 2048, 512)[0] >= 0.99
 
 
+def test_long_targets_are_spread_over_rows_of_long_inputs():
+    random = np.random.default_rng(6)
+    inputs = random.integers(20, 45, 8192)
+    is_long = random.random(8192) < 0.2
+    targets = np.where(is_long, random.integers(12, 20, 8192), random.integers(2, 6, 8192))
+    assert max(fill(inputs, targets, 512, 128)) >= 0.97
+
+
 def test_the_plan_depends_on_the_lengths_alone():
     random = np.random.default_rng(5)
     inputs, targets = random.integers(1, 41, 300), random.integers(1, 13, 300)
