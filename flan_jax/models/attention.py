@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from flan_jax.core import axes
-from flan_jax.models.layers import Dense, Dropout, DType, Init
+from flan_jax.models.dropout import drop
+from flan_jax.models.layers import Dense, DType, Init
 from flan_jax.parallel.rules import AxisRules, constrain
 
 # What a masked position gets. Finite, so that a row with nothing to look at stays finite too.
@@ -52,7 +53,6 @@ class Attention(nn.Module):
             kernel_init=Init("normal"),
             dtype=self.dtype,
         )
-        self.dropout = Dropout(self.dropout_rate)
 
     def __call__(
         self,
@@ -60,8 +60,7 @@ class Attention(nn.Module):
         source: jax.Array,
         mask: jax.Array,
         bias: jax.Array | None,
-        *,
-        train: bool,
+        kept: jax.Array | None = None,
     ) -> jax.Array:
         """Returns `[batch, q_length, embed]`.
 
@@ -70,9 +69,9 @@ class Attention(nn.Module):
             source: `[batch, kv_length, embed]`, where keys and values come from.
             mask: boolean, broadcastable to `[batch, heads, q_length, kv_length]`.
             bias: float32, broadcastable to the same, or None.
-            train: whether dropout acts.
+            kept: dropout mask `[batch, heads, 1, kv_length]` of the weights, or None.
         """
-        return self.attend(x, self.keys_values(source), mask, bias, train=train)
+        return self.attend(x, self.keys_values(source), mask, bias, kept)
 
     def keys_values(self, source: jax.Array) -> KeysValues:
         """Returns keys and values of `source` `[batch, kv_length, embed]`."""
@@ -93,8 +92,7 @@ class Attention(nn.Module):
         keys_values: KeysValues,
         mask: jax.Array,
         bias: jax.Array | None,
-        *,
-        train: bool,
+        kept: jax.Array | None = None,
     ) -> jax.Array:
         """Returns `[batch, q_length, embed]` given ready keys and values; else as `__call__`."""
         key, value = keys_values
@@ -104,7 +102,7 @@ class Attention(nn.Module):
             weights = weights + bias
         weights = jnp.where(mask, weights, jnp.float32(MASKED))
         weights = jax.nn.softmax(weights, axis=-1).astype(self.dtype)
-        weights = self.dropout(weights, train=train)
+        weights = drop(weights, kept, self.dropout_rate)
         # Transposed separately: inside the einsum it takes the CPU backend twice as long.
         mixed = jnp.einsum("bhqk,bhkd->bhqd", weights, value).transpose(0, 2, 1, 3)
         # [batch, q_length, heads*kv]

@@ -1,6 +1,6 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Layers that the models share: dense projection, embedding, RMS norm, gated MLP, dropout.
+"""Layers that the models share: dense projection, embedding, RMS norm, gated MLP.
 
 Parameters are float32 and carry T5X's names, shapes and initial distributions; each layer computes
 in its own `dtype`. Each parameter also leaves a `ParamSpec` in the collection `PARAM_SPECS`: from
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flan_jax.core import axes
+from flan_jax.models.dropout import drop
 from flan_jax.parallel.rules import AxisRules, constrain
 
 DType = str  # 'bfloat16' or 'float32'
@@ -163,21 +164,6 @@ class RMSNorm(nn.Module):
         return x.astype(self.dtype) * jnp.expand_dims(scale, tuple(range(x.ndim - 1)))
 
 
-class Dropout(nn.Module):
-    """Dropout whose mask is shared by all positions of the second to last dimension.
-
-    T5 shares it over the length: of hidden states `[batch, length, embed]` a whole feature drops,
-    of attention weights `[batch, heads, q_length, kv_length]` a whole key.
-    """
-
-    rate: float
-
-    @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Drops with probability `rate` and scales the rest up, if `train`; else returns `x`."""
-        return nn.Dropout(self.rate, broadcast_dims=(-2,))(x, deterministic=not train)
-
-
 class MLP(nn.Module):
     """Feed-forward block: the product of one activated projection per entry of `activations`.
 
@@ -191,14 +177,19 @@ class MLP(nn.Module):
     rules: AxisRules | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Maps `[batch, length, embed]` to the same shape."""
+    def __call__(self, x: jax.Array, kept: jax.Array | None = None) -> jax.Array:
+        """Maps `[batch, length, embed]` to the same shape.
+
+        Args:
+            x: the input.
+            kept: dropout mask `[batch, 1, mlp]` of the hidden numbers, or None.
+        """
         hidden = None
         for i, activation in enumerate(self.activations):
             name = "wi" if len(self.activations) == 1 else f"wi_{i}"
             dense = Dense(self.hidden_dim, (axes.EMBED, axes.MLP), dtype=self.dtype, name=name)
             branch = ACTIVATIONS[activation](dense(x))
             hidden = branch if hidden is None else hidden * branch
-        hidden = Dropout(self.dropout_rate)(hidden, train=train)
+        hidden = drop(hidden, kept, self.dropout_rate)
         hidden = constrain(hidden, (axes.BATCH, axes.LENGTH, axes.MLP), self.rules)
         return Dense(x.shape[-1], (axes.MLP, axes.EMBED), dtype=self.dtype, name="wo")(hidden)

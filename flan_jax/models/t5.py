@@ -81,22 +81,20 @@ class T5:
         packed = [f"{side}_segment_ids" for side in _STACKS]
         if len([name for name in packed if name in batch]) == 1:
             raise UsageError(f"batch has only one of {packed}; packed rows need both")
-        rngs = {}
-        if train and self.config.dropout_rate > 0:
-            if dropout_key is None:
-                raise UsageError(
-                    f"T5.apply(train=True) with dropout_rate={self.config.dropout_rate} needs a "
-                    "dropout_key; pass one, or set the rate to 0"
-                )
-            rngs["dropout"] = dropout_key
+        if not train or self.config.dropout_rate == 0:
+            dropout_key = None
+        elif dropout_key is None:
+            raise UsageError(
+                f"T5.apply(train=True) with dropout_rate={self.config.dropout_rate} needs a "
+                "dropout_key; pass one, or set the rate to 0"
+            )
         return self._run(
             None,
             params,
             _feature(batch, "encoder_input_tokens"),
             _feature(batch, "decoder_input_tokens"),
             *(batch.get(name) for name in packed),
-            train=train,
-            rngs=rngs,
+            dropout_key,
         )
 
     def encode(
@@ -132,11 +130,9 @@ class T5:
         """
         return self._run("step", params, tokens, cache)
 
-    def _run(self, method: str | None, params: PyTree, *arguments, rngs=None, **options):
+    def _run(self, method: str | None, params: PyTree, *arguments):
         rules = None if self.rules is None else self.rules.activations
-        return Transformer(self.config, rules).apply(
-            {"params": params}, *arguments, method=method, rngs=rngs, **options
-        )
+        return Transformer(self.config, rules).apply({"params": params}, *arguments, method=method)
 
 
 def stack_layers(params: PyTree) -> PyTree:

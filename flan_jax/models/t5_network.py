@@ -9,20 +9,24 @@ layers of a stack are one module `layers` whose parameters are stacked on axis 1
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from flan_jax.core import axes, errors
-from flan_jax.core.tree import PyTree
+from flan_jax.core.tree import PyTree, unflatten
 from flan_jax.models import layers, masks
 from flan_jax.models.attention import Attention, KeysValues
+from flan_jax.models.dropout import draw, drop
 from flan_jax.models.positions import RelativePositionBias
 from flan_jax.parallel.rules import AxisRules, constrain
 
 DTYPES = ("bfloat16", "float32")
 PARAM_SCAN_AXIS = 1
+Masks = Mapping[str, Any]  # dropout masks by place, see `dropout_masks`; empty for no dropout
 _HIDDEN = (axes.BATCH, axes.LENGTH, axes.EMBED)
 
 
@@ -102,18 +106,18 @@ class EncoderLayer(nn.Module):
         self.attention = _attention(config, self.rules)
         self.pre_mlp_layer_norm = layers.RMSNorm(dtype=config.dtype)
         self.mlp = _mlp(config, self.rules)
-        self.dropout = layers.Dropout(config.dropout_rate)
 
     def __call__(
-        self, x: jax.Array, mask: jax.Array, bias: jax.Array, train: bool
+        self, x: jax.Array, kept: Masks, mask: jax.Array, bias: jax.Array
     ) -> tuple[jax.Array, None]:
         """Returns (the next `x` `[batch, length, embed]`, None), the form a scan asks for."""
+        rate = self.config.dropout_rate
         x = constrain(x, _HIDDEN, self.rules)
         y = self.pre_attention_layer_norm(x)
-        y = self.attention(y, y, mask, bias, train=train)
-        x = x + self.dropout(y, train=train)
-        y = self.mlp(self.pre_mlp_layer_norm(x), train=train)
-        return x + self.dropout(y, train=train), None
+        y = self.attention(y, y, mask, bias, kept.get("attention"))
+        x = x + drop(y, kept.get("attention_out"), rate)
+        y = self.mlp(self.pre_mlp_layer_norm(x), kept.get("mlp"))
+        return x + drop(y, kept.get("mlp_out"), rate), None
 
 
 class DecoderLayer(nn.Module):
@@ -131,24 +135,23 @@ class DecoderLayer(nn.Module):
         self.encoder_decoder_attention = _attention(config, self.rules)
         self.pre_mlp_layer_norm = layers.RMSNorm(dtype=config.dtype)
         self.mlp = _mlp(config, self.rules)
-        self.dropout = layers.Dropout(config.dropout_rate)
 
     def __call__(
         self,
         x: jax.Array,
+        kept: Masks,
         encoded: jax.Array,
         self_mask: jax.Array,
         bias: jax.Array,
         cross_mask: jax.Array,
-        train: bool,
     ) -> tuple[jax.Array, None]:
         """Returns (the next `x` `[batch, length, embed]`, None), the form a scan asks for."""
         x = constrain(x, _HIDDEN, self.rules)
         y = self.pre_self_attention_layer_norm(x)
-        y = self.self_attention(y, y, self_mask, bias, train=train)
-        x = x + self.dropout(y, train=train)
-        cross = self.cross_keys_values(None, encoded)[1]
-        return self._rest(x, cross, cross_mask, train), None
+        y = self.self_attention(y, y, self_mask, bias, kept.get("self_attention"))
+        x = x + drop(y, kept.get("self_attention_out"), self.config.dropout_rate)
+        cross = self.encoder_decoder_attention.keys_values(encoded)
+        return self._rest(x, kept, cross, cross_mask), None
 
     def cross_keys_values(self, carry: None, encoded: jax.Array) -> tuple[None, KeysValues]:
         """Returns (None, keys and values of the encoded input), the form a scan asks for."""
@@ -167,24 +170,62 @@ class DecoderLayer(nn.Module):
         """Does one position: `x` `[batch, 1, embed]`; returns the next `x` and the cache."""
         y = self.pre_self_attention_layer_norm(x)
         cache = self.self_attention.extend(y, cache, index)
-        x = x + self.self_attention.attend(y, cache, self_mask, bias, train=False)
-        return self._rest(x, cross, cross_mask, False), cache
+        x = x + self.self_attention.attend(y, cache, self_mask, bias)
+        return self._rest(x, {}, cross, cross_mask), cache
 
     def _rest(
-        self, x: jax.Array, cross: KeysValues, cross_mask: jax.Array, train: bool
+        self, x: jax.Array, kept: Masks, cross: KeysValues, cross_mask: jax.Array
     ) -> jax.Array:
+        rate = self.config.dropout_rate
         y = self.pre_cross_attention_layer_norm(x)
-        y = self.encoder_decoder_attention.attend(y, cross, cross_mask, None, train=train)
-        x = x + self.dropout(y, train=train)
-        y = self.mlp(self.pre_mlp_layer_norm(x), train=train)
-        return x + self.dropout(y, train=train)
+        y = self.encoder_decoder_attention.attend(
+            y, cross, cross_mask, None, kept.get("cross_attention")
+        )
+        x = x + drop(y, kept.get("cross_attention_out"), rate)
+        y = self.mlp(self.pre_mlp_layer_norm(x), kept.get("mlp"))
+        return x + drop(y, kept.get("mlp_out"), rate)
+
+
+def dropout_masks(
+    config: T5Config, key: jax.Array, batch_size: int, inputs_length: int, targets_length: int
+) -> PyTree:
+    """Returns all dropout masks of a forward pass: per stack `embedded`, `layers` and `output`.
+
+    The masks under `layers` are stacked on axis 0 if layers are scanned; else `layers` is a list.
+    """
+    emb, mlp, heads = (1, config.emb_dim), (1, config.mlp_dim), config.num_heads
+    to_inputs, to_targets = (heads, 1, inputs_length), (heads, 1, targets_length)
+    by_layer = {
+        "encoder": dict(attention=to_inputs, attention_out=emb, mlp=mlp, mlp_out=emb),
+        "decoder": dict(
+            self_attention=to_targets, self_attention_out=emb, cross_attention=to_inputs,
+            cross_attention_out=emb, mlp=mlp, mlp_out=emb,
+        ),
+    }  # fmt: skip
+    num_layers = dict(encoder=config.num_encoder_layers, decoder=config.num_decoder_layers)
+    shapes = {
+        "encoder/embedded": emb,
+        "decoder/embedded": emb,
+        # Only here T5X drops single numbers instead of whole features.
+        "encoder/output": (inputs_length, config.emb_dim),
+        "decoder/output": emb,
+    }
+    for stack, places in by_layer.items():
+        for place, shape in places.items():
+            shapes[f"{stack}/layers/{place}"] = (num_layers[stack], *shape)
+    kept = unflatten(draw(key, config.dropout_rate, batch_size, shapes))
+    for stack, num in num_layers.items():
+        stacked = {place: jnp.moveaxis(m, 1, 0) for place, m in kept[stack]["layers"].items()}
+        split = [{place: m[i] for place, m in stacked.items()} for i in range(num)]
+        kept[stack]["layers"] = stacked if config.scan_layers else split
+    return kept
 
 
 # Per method of a layer and argument after its carry: 0 where each layer has its own (stacked on
 # axis 0 if scanned, a list if not), nn.broadcast where all layers share one.
-_ENCODER_AXES = {"__call__": (nn.broadcast,) * 3}
+_ENCODER_AXES = {"__call__": (0, nn.broadcast, nn.broadcast)}
 _DECODER_AXES = {
-    "__call__": (nn.broadcast,) * 5,
+    "__call__": (0, *(nn.broadcast,) * 4),
     "cross_keys_values": (nn.broadcast,),
     "step": (0, 0, *(nn.broadcast,) * 4),
 }
@@ -202,7 +243,7 @@ def _stack(
         return [layer(config, rules) for _ in range(num_layers)]
     shared = dict(
         variable_axes={"params": PARAM_SCAN_AXIS},
-        split_rngs={"params": True, "dropout": True},
+        split_rngs={"params": True},
         out_axes=0,
         length=num_layers,
     )
@@ -217,7 +258,7 @@ def _run(stack, in_axes: dict[str, tuple], method: str, carry: PyTree, *argument
     outputs = []
     for i, layer in enumerate(stack):
         own = [
-            argument[i] if axis == 0 else argument
+            argument[i] if axis == 0 and argument else argument  # {}: no dropout masks
             for argument, axis in zip(arguments, in_axes[method], strict=True)
         ]
         carry, output = getattr(layer, method)(carry, *own)
@@ -239,17 +280,14 @@ class Encoder(nn.Module):
             EncoderLayer, config.num_encoder_layers, config, self.rules, _ENCODER_AXES
         )
         self.encoder_norm = layers.RMSNorm(dtype=config.dtype)
-        self.dropout = layers.Dropout(config.dropout_rate)
-        # T5X drops single numbers here, not whole features.
-        self.output_dropout = nn.Dropout(config.dropout_rate)
 
-    def __call__(self, x: jax.Array, mask: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, mask: jax.Array, kept: Masks) -> jax.Array:
         """Returns `[batch, length, embed]` for embedded tokens of that shape."""
-        length = x.shape[1]
+        rate, length = self.config.dropout_rate, x.shape[1]
         bias = self.relpos_bias(length, length)
-        x = self.dropout(x, train=train)
-        x, _ = _run(self.layers, _ENCODER_AXES, "__call__", x, mask, bias, train)
-        return self.output_dropout(self.encoder_norm(x), deterministic=not train)
+        x = drop(x, kept.get("embedded"), rate)
+        x, _ = _run(self.layers, _ENCODER_AXES, "__call__", x, kept.get("layers", {}), mask, bias)
+        return drop(self.encoder_norm(x), kept.get("output"), rate)
 
 
 @jax.tree_util.register_dataclass
@@ -278,7 +316,6 @@ class Decoder(nn.Module):
             DecoderLayer, config.num_decoder_layers, config, self.rules, _DECODER_AXES
         )
         self.decoder_norm = layers.RMSNorm(dtype=config.dtype)
-        self.dropout = layers.Dropout(config.dropout_rate)
         if not config.logits_via_embedding:
             # In float32 whatever the activations are: the loss needs it.
             self.logits_dense = layers.Dense(config.vocab_size, (axes.EMBED, axes.VOCAB))
@@ -289,18 +326,17 @@ class Decoder(nn.Module):
         encoded: jax.Array,
         self_mask: jax.Array,
         cross_mask: jax.Array,
-        *,
-        train: bool,
+        kept: Masks,
     ) -> jax.Array:
         """Returns `[batch, length, embed]` for embedded tokens of that shape."""
-        length = x.shape[1]
+        rate, length = self.config.dropout_rate, x.shape[1]
         bias = self.relpos_bias(length, length)
-        x = self.dropout(x, train=train)
+        x = drop(x, kept.get("embedded"), rate)
         x, _ = _run(
             self.layers, _DECODER_AXES, "__call__",
-            x, encoded, self_mask, bias, cross_mask, train,
+            x, kept.get("layers", {}), encoded, self_mask, bias, cross_mask,
         )  # fmt: skip
-        return self.dropout(self.decoder_norm(x), train=train)
+        return drop(self.decoder_norm(x), kept.get("output"), rate)
 
     def start(self, encoded: jax.Array, cross_mask: jax.Array, max_length: int) -> DecodeCache:
         """Returns the cache from which `step` decodes up to `max_length` positions."""
@@ -368,26 +404,36 @@ class Transformer(nn.Module):
         decoder_input_tokens: jax.Array,
         encoder_segment_ids: jax.Array | None = None,
         decoder_segment_ids: jax.Array | None = None,
-        *,
-        train: bool = False,
+        dropout_key: jax.Array | None = None,
     ) -> jax.Array:
-        """Returns float32 logits `[batch, length, vocab]` of the target after each position."""
-        encoded = self.encode(encoder_input_tokens, encoder_segment_ids, train=train)
+        """Returns float32 logits `[batch, length, vocab]` of the target after each position.
+
+        Dropout acts if there is a `dropout_key`.
+        """
+        kept: PyTree = {}
+        if dropout_key is not None:
+            batch_size, inputs_length = encoder_input_tokens.shape
+            lengths = inputs_length, decoder_input_tokens.shape[1]
+            kept = dropout_masks(self.config, dropout_key, batch_size, *lengths)
+        encoded = self.encode(encoder_input_tokens, encoder_segment_ids, kept.get("encoder", {}))
         x = self.decoder(
             self._embed(decoder_input_tokens),
             encoded,
             masks.decoder_mask(decoder_input_tokens.shape[1], decoder_segment_ids),
             masks.cross_mask(encoder_input_tokens, encoder_segment_ids, decoder_segment_ids),
-            train=train,
+            kept.get("decoder", {}),
         )
         return self._logits(x)
 
     def encode(
-        self, tokens: jax.Array, segment_ids: jax.Array | None = None, *, train: bool = False
+        self,
+        tokens: jax.Array,
+        segment_ids: jax.Array | None = None,
+        kept: Masks | None = None,
     ) -> jax.Array:
-        """Returns `[batch, length, embed]`."""
+        """Returns `[batch, length, embed]`; `kept` are the encoder's dropout masks, if any."""
         mask = masks.encoder_mask(tokens, segment_ids)
-        return self.encoder(self._embed(tokens), mask, train=train)
+        return self.encoder(self._embed(tokens), mask, kept or {})
 
     def start(self, tokens: jax.Array, max_length: int) -> DecodeCache:
         """Encodes `tokens` `[batch, length]` and returns the cache to decode from."""

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention against loops over heads and queries; its cache; its dropout."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -50,7 +49,7 @@ def test_attention_equals_loops(params):
     bias = _normal(1, HEADS, 3, 4, seed=10)
     mask = np.random.default_rng(0).random((2, 1, 3, 4)) < 0.6
     mask[..., 0] = True
-    y = _module().apply({"params": params}, x, source, mask, bias, train=False)
+    y = _module().apply({"params": params}, x, source, mask, bias)
     np.testing.assert_allclose(y, _reference(params, x, source, mask, bias), rtol=2e-5, atol=2e-5)
 
 
@@ -60,8 +59,7 @@ def test_a_masked_key_has_no_influence(params):
     changed = source.copy()
     changed[:, 2] = 1e3
     first, second = (
-        _module().apply({"params": params}, x, s, mask, None, train=False)
-        for s in (source, changed)
+        _module().apply({"params": params}, x, s, mask, None) for s in (source, changed)
     )
     np.testing.assert_array_equal(first, second)
 
@@ -69,7 +67,7 @@ def test_a_masked_key_has_no_influence(params):
 def test_a_query_with_nothing_to_look_at_stays_finite(params):
     x = _normal(1, 2, EMB)
     mask = np.zeros((1, 1, 1, 2), bool)
-    y = _module().apply({"params": params}, x, x, mask, None, train=False)
+    y = _module().apply({"params": params}, x, x, mask, None)
     assert np.isfinite(y).all()
 
 
@@ -84,15 +82,19 @@ def test_extending_a_cache_gives_the_keys_and_values_of_the_whole(params):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
-def test_dropout_of_weights_is_shared_by_all_queries(params):
-    # Equal queries give equal outputs under dropout only if they lose the same keys.
-    x = np.repeat(_normal(1, 1, EMB), 6, axis=1)
-    source, mask = _normal(1, 40, EMB, seed=1), np.ones((1, 1, 1, 1), bool)
-    module, variables = _module(0.5), {"params": params}
-    keys = [jax.random.key(i) for i in (0, 1)]
-    ys = [
-        module.apply(variables, x, source, mask, None, train=True, rngs={"dropout": key})
-        for key in keys
-    ]
-    np.testing.assert_allclose(ys[0], np.repeat(ys[0][:, :1], 6, axis=1), rtol=1e-5, atol=1e-6)
-    assert np.abs(ys[0] - ys[1]).max() > 0.01
+def test_dropping_a_key_takes_its_weight_from_every_query(params):
+    x, source = _normal(1, 3, EMB), _normal(1, 4, EMB, seed=1)
+    mask = np.ones((1, 1, 1, 1), bool)
+    kept = np.ones((1, HEADS, 1, 4), bool)
+    kept[..., 2] = False
+    y = _module(0.25).apply({"params": params}, x, source, mask, None, kept)
+    # Without renormalizing: the other keys keep their weights, all scaled by 1 / 0.75.
+    kernel = {name: p["kernel"] for name, p in params.items()}
+    want = np.zeros((3, HEADS * HEAD_DIM))
+    for h in range(HEADS):
+        at = slice(h * HEAD_DIM, (h + 1) * HEAD_DIM)
+        scores = (x[0] @ kernel["query"][:, at]) @ (source[0] @ kernel["key"][:, at]).T
+        weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True) / 0.75
+        weights[:, 2] = 0
+        want[:, at] = weights @ (source[0] @ kernel["value"][:, at])
+    np.testing.assert_allclose(y[0], want @ kernel["out"], rtol=1e-4, atol=1e-5)

@@ -77,7 +77,7 @@ def test_mlp_multiplies_its_branches(activations):
     kernels = [_normal(4, 6, seed=i) for i in range(len(names))]
     params = {n: {"kernel": k} for n, k in zip(names, kernels, strict=True)}
     params["wo"] = {"kernel": wo}
-    y = layers.MLP(6, activations, 0.0).apply({"params": params}, x, train=False)
+    y = layers.MLP(6, activations, 0.0).apply({"params": params}, x)
     if activations == ("relu",):
         hidden = np.maximum(x @ kernels[0], 0)
     else:
@@ -85,17 +85,6 @@ def test_mlp_multiplies_its_branches(activations):
         gelu = 0.5 * g * (1 + np.tanh(math.sqrt(2 / math.pi) * (g + 0.044715 * g**3)))
         hidden = gelu * (x @ kernels[1])
     np.testing.assert_allclose(y, hidden @ wo, rtol=1e-4, atol=1e-5)
-
-
-def test_dropout_drops_a_feature_at_every_position():
-    x = np.ones((3, 5, 400), np.float32)
-    drop = layers.Dropout(0.25)
-    y = np.asarray(drop.apply({}, x, train=True, rngs={"dropout": jax.random.key(0)}))
-    assert set(np.unique(y)) == {0.0, np.float32(1 / 0.75)}
-    np.testing.assert_array_equal(y, np.broadcast_to(y[:, :1], y.shape))
-    assert (y[0, 0] != y[1, 0]).any(), "examples must not share a mask"
-    assert (y == 0).mean() == pytest.approx(0.25, abs=0.05)
-    np.testing.assert_array_equal(drop.apply({}, x, train=False), x)
 
 
 @pytest.mark.parametrize(
