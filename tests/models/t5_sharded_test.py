@@ -103,7 +103,8 @@ def test_activations_are_laid_out_as_the_rules_say():
         return lowered.as_text()
 
     text = program(T5(CONFIG, rules.TENSOR))
-    assert "sharding_constraint" in text and '"data"' in text and '"model"' in text
+    for names in ("{}, {}", '{}, {"model"}', '{}, {"model"}, {}'):  # hidden; mlp, vocab; heads
+        assert "sharding_constraint" in text and f'[{{"data"}}, {names}]' in text, names
     assert "sharding_constraint" not in program(T5(CONFIG))
 
 

@@ -251,15 +251,31 @@ def test_stacking_can_be_undone(params):
         np.testing.assert_array_equal(back[path], leaf)
 
 
-def test_scanned_and_looped_initialization_are_bit_equal():
-    key = jax.random.key(7)
-    scanned = T5(dataclasses.replace(SMALL, scan_layers=True))
-    looped = flatten(stack_layers(jax.jit(T5(SMALL).init)(key)))
-    drawn = flatten(jax.jit(scanned.init)(key))
-    assert drawn.keys() == looped.keys() == flatten(scanned.logical_axes()).keys()
-    for path, leaf in drawn.items():
-        np.testing.assert_array_equal(leaf, looped[path], err_msg=path)
-    kernel = drawn["encoder/layers/mlp/wi_0/kernel"]
+@pytest.fixture(scope="module")
+def drawn():
+    """Initial parameters of the golden shape, layers unscanned."""
+    return jax.jit(T5(GOLDEN_CONFIG).init)(jax.random.key(7))
+
+
+def test_initial_parameters_are_distributed_as_those_of_t5x(drawn):
+    theirs = np.load(GOLDEN / "t5x_init_params.npz")
+    for path, leaf in flatten(drawn).items():
+        leaf, want = np.asarray(leaf), theirs[path]
+        # Five standard errors of the quotient of two sample deviations.
+        near = 5 / math.sqrt(want.size)
+        assert leaf.std() == pytest.approx(want.std(), rel=near, abs=1e-6), path
+        assert np.abs(leaf).max() == pytest.approx(np.abs(want).max(), rel=0.5), path
+        assert abs(leaf.mean() - want.mean()) <= 5 * want.std() * math.sqrt(2 / want.size), path
+
+
+def test_scanned_and_looped_initialization_are_bit_equal(drawn):
+    scanned = T5(dataclasses.replace(GOLDEN_CONFIG, scan_layers=True))
+    got = flatten(jax.jit(scanned.init)(jax.random.key(7)))
+    want = flatten(stack_layers(drawn))
+    assert got.keys() == want.keys() == flatten(scanned.logical_axes()).keys()
+    for path, leaf in got.items():
+        np.testing.assert_array_equal(leaf, want[path], err_msg=path)
+    kernel = got["encoder/layers/mlp/wi_0/kernel"]
     assert (kernel[:, 0] != kernel[:, 1]).all(), "layers must differ"
 
 
