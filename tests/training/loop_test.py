@@ -175,12 +175,12 @@ def test_train_records_have_what_is_promised(uninterrupted, tmp_path):
 
 
 def test_a_run_stopped_and_resumed_ends_in_the_same_bits(uninterrupted, tmp_path):
-    def fail_at_8(number, rows):
-        if number == 8:
-            raise KeyboardInterrupt  # the last checkpoint is that of step 5
+    def fail_at_9(number, rows):
+        if number == 9:
+            raise KeyboardInterrupt  # the last checkpoint is that of step 5, step 8 is logged
 
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, act=fail_at_8)
+        train(tmp_path, act=fail_at_9)
     given = []
     resumed = train(tmp_path, act=lambda number, rows: given.append(number))
     assert given == [5, 6, 7, 8, 9, 10, 11]
@@ -190,7 +190,7 @@ def test_a_run_stopped_and_resumed_ends_in_the_same_bits(uninterrupted, tmp_path
     assert "v_row" in got[0].opt_state["moments"]["token_embedder"]["embedding"]
     assert_bit_equal(resumed.params, uninterrupted.params)
     steps = [r["step"] for r in read_metrics(tmp_path) if r["kind"] == "train"]
-    assert steps == [4, 8, 12]  # step 8 was logged by the second start only
+    assert steps == [4, 8, 12]  # step 8 is not there twice
 
 
 def test_a_finished_run_started_again_returns_its_result(uninterrupted):
