@@ -175,7 +175,8 @@ def configured(name: str) -> Callable[..., Any]:
     needed = {p.name for p in parameters if p.default is p.empty and p.kind is p.KEYWORD_ONLY}
 
     def run(**kwargs: Any) -> Any:
-        unset = sorted(needed - set(gin.get_bindings(name)) - set(kwargs))
+        bound = _parsed().get(("", f"flan_jax.{name}"), {})
+        unset = sorted(needed - set(bound) - set(kwargs))
         if unset:
             raise errors.UsageError(
                 f"{name}: no value for {', '.join(unset)}; bind {name}.{unset[0]} in the Gin file"
@@ -185,8 +186,8 @@ def configured(name: str) -> Callable[..., Any]:
         except errors.FlanError as error:
             # Gin adds a line for each configurable the error passed through.
             message = re.split(r"\s*In call to configurable ", str(error))[0]
-            kind = next(c for c in type(error).__mro__ if c.__module__ == errors.__name__)
-            raise kind(message) from error
+            kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+            raise next(c for c in type(error).__mro__ if c in kinds)(message) from error
 
     return run
 

@@ -31,6 +31,7 @@ from flan_jax.training import checkpoints, loop
 from flan_jax.training.loop import TrainConfig, TrainResult
 
 EVAL_FOLDER = "eval"
+CONFIG_FILE = "config.gin"  # in the model folder: the operative configuration
 BuildStore = Callable[[], Store]
 
 
@@ -131,19 +132,22 @@ def train(
         )
     if evaluation is not None:
         eval_fn = _Evaluator(model, store, evaluation, Path(config.model_dir) / EVAL_FOLDER)
-    result = loop.train(
+    gin_text = operative_config()
+    if gin_text:
+        with files.atomic_open(Path(config.model_dir) / CONFIG_FILE) as file:
+            file.write(gin_text)
+    return loop.train(
         model=model,
         data=data,
         config=config,
         eval_batches=eval_batches,
         eval_fn=eval_fn,
         info={
-            "gin": operative_config(),
+            "gin": gin_text,
             "code_version": flan_jax.__version__,
             "vocabulary": store.vocabulary,
         },
     )
-    return result
 
 
 def evaluate(

@@ -66,12 +66,16 @@ def global_batch(
         mesh: the mesh.
     """
     num_hosts = jax.process_count()
-    batch: dict[str, jax.Array] = {}
-    for name, array in rows.items():
-        shape = (array.shape[0] * num_hosts, *array.shape[1:])
+    shapes = {name: (len(array) * num_hosts, *array.shape[1:]) for name, array in rows.items()}
+    shardings: dict[str, NamedSharding] = {}
+    for name, shape in shapes.items():
         names = (axes.BATCH, *(None for _ in shape[1:]))
         spec = rules_lib.resolve(names, rules.activations, shape, mesh, what=f"batch {name!r}")
-        batch[name] = jax.make_array_from_process_local_data(
-            NamedSharding(mesh, spec), array, shape
-        )
-    return batch
+        shardings[name] = NamedSharding(mesh, spec)
+    if num_hosts == 1:
+        # One transfer for all arrays: one each took 10 ms a step on a CPU.
+        return jax.device_put(dict(rows), shardings)
+    return {
+        name: jax.make_array_from_process_local_data(shardings[name], array, shapes[name])
+        for name, array in rows.items()
+    }

@@ -27,7 +27,7 @@ _TURNS = (
     MUFFIN, T0, NIV2, COT,
     NIV2, MUFFIN, T0, NIV2, MUFFIN, T0, NIV2,
 )  # fmt: skip
-NUM_TRAIN = 132
+NUM_TRAIN = 128
 NUM_HELDOUT_COMBINATIONS = 24
 # Families that held-out combinations are phrased in, in turn.
 _HELDOUT_TURNS = (MUFFIN, T0, NIV2)

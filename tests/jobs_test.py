@@ -1,0 +1,147 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The main job end to end through the command line, at the smallest shape."""
+
+import json
+
+import pytest
+
+import gin
+from flan_jax import jobs, main
+from flan_jax.core.errors import DataError, UsageError
+from flan_jax.evals import scores as scores_lib
+
+# These build a store and compile a model: a few seconds each.
+pytestmark = pytest.mark.slow
+
+SMALL = (
+    "--gin.build.limit=6",
+    "--gin.EVAL_EXAMPLES=2",
+    "--gin.CHECKPOINT_PERIOD=2",
+    "--gin.WARMUP_STEPS=1",
+    "--gin.BUILD_SUBMIXTURES=('mini_heldout_combinations', 'mini_heldout_skills')",
+    "--gin.MIXTURE_OR_TASK_NAME=mini_4",
+    "--gin.BUILD_MIXTURE=mini_4",
+    "--gin.TrainConfig.log_period=1",
+)
+
+
+@pytest.fixture(autouse=True)
+def clean_gin():
+    yield
+    gin.clear_config()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("job")
+
+
+def run(folder, command, *argv, steps=4, code=0):
+    got = main.main(
+        [
+            command, "--recipe", "mini", f"--gin.STORE_DIR={folder}/store",
+            f"--gin.MODEL_DIR={folder}/model", f"--gin.TRAIN_STEPS={steps}", *SMALL, *argv,
+        ]
+    )  # fmt: skip
+    assert got == code
+
+
+def test_train_builds_trains_evaluates_and_resumes(folder, capsys):
+    run(folder, "train")
+    said = capsys.readouterr().err
+    assert "store: building" in said and "train: done, 4 steps" in said
+    rows = [json.loads(line) for line in open(folder / "model" / "metrics.jsonl")]
+    steps = [row["step"] for row in rows if row["kind"] == "train"]
+    assert steps == [1, 2, 3, 4]
+    assert set(rows[0]["member_loss"]) == {
+        name for name in rows[0]["member_loss"] if name.startswith("mini.")
+    }
+    # The same command again has nothing to do; with more steps it goes on.
+    run(folder, "train")
+    assert "building" not in capsys.readouterr().err
+    run(folder, "train", steps=6)
+    assert "going on from" in capsys.readouterr().err
+    operative = (folder / "model" / "config.gin").read_text()
+    assert "TrainConfig.train_steps" in operative and "AdamW.beta2" in operative
+
+
+def test_eval_writes_scores_and_predictions(folder, capsys):
+    out = folder / "scores"
+    run(folder, "eval", f"--gin.CHECKPOINT_PATH={folder}/model", "--out", str(out), steps=6)
+    rows = scores_lib.read_scores(out / "scores.csv")
+    groups = {row.benchmark for row in rows}
+    assert groups == {"held_in", "held_out_combination", "held_out_skill"}
+    means = [row for row in rows if row.subtask == scores_lib.MEAN]
+    assert {row.step for row in means} == {6}
+    assert "held_in/exact_match" in capsys.readouterr().out
+    task = next(row.subtask for row in rows if row.subtask != scores_lib.MEAN)
+    lines = (out / "predictions" / f"{task}.jsonl").read_text().splitlines()
+    assert len(lines) == 2 and "prediction" in json.loads(lines[0])
+
+
+def test_infer_answers_in_order_and_cuts_nothing(folder):
+    prompts = folder / "prompts.jsonl"
+    prompts.write_text(
+        '{"id": 7, "inputs": "Anna has two cats."}\n{"inputs": "%s"}\n' % ("a " * 300)
+    )
+    run(
+        folder, "infer", f"--gin.CHECKPOINT_PATH={folder}/model", "--input", str(prompts),
+        "--output", str(folder / "out.jsonl"), steps=6,
+    )  # fmt: skip
+    rows = [json.loads(line) for line in open(folder / "out.jsonl")]
+    assert rows[0]["id"] == 7 and "prediction" in rows[0] and "too_long" not in rows[0]
+    assert rows[1]["too_long"] is True and rows[1]["prediction"] == ""
+
+
+def test_mismatches_are_refused(folder, capsys):
+    run(folder, "train", "--gin.VOCAB_SIZE=128", steps=6, code=2)
+    assert "set VOCAB_SIZE=896" in capsys.readouterr().err
+    run(folder, "train", "--gin.T5Config.mlp_dim=64", steps=8, code=2)
+    assert "mlp" in capsys.readouterr().err
+    run(folder, "eval", f"--gin.CHECKPOINT_PATH={folder}/nowhere", "--out", "x", code=2)
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_prompt_files_are_checked(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"inputs": "x"}\n\n{"input": "y"}\n')
+    with pytest.raises(DataError, match=r"a\.jsonl:3: need an object with a string"):
+        jobs.read_prompts(str(path))
+    path.write_text('{"inputs": \n')
+    with pytest.raises(DataError, match=r"a\.jsonl:1: not valid JSON"):
+        jobs.read_prompts(str(path))
+    text = tmp_path / "b.txt"
+    text.write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="not UTF-8"):
+        jobs.read_prompts(str(text))
+    text.write_text("\n")
+    with pytest.raises(DataError, match="no prompt in it"):
+        jobs.read_prompts(str(text))
+    text.write_text("one\ntwo\n")
+    assert jobs.read_prompts(str(text)) == [{"inputs": "one"}, {"inputs": "two"}]
+
+
+def test_a_store_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UsageError, match="no finished token store at"):
+        jobs.open_store(str(tmp_path / "none"), None, None)
+
+
+def test_a_sweep_runs_skips_what_is_done_and_is_reported(folder, capsys):
+    sweep = folder / "sweep.gin"
+    sweep.write_text(
+        "Sweep.title = 'A trial'\nSweep.recipes = ['mini']\nSweep.grid = {\n"
+        "    'MIXTURE_OR_TASK_NAME': ['mini_4', 'mini_8'], 'SEED': [0], 'TRAIN_STEPS': [2],\n"
+        "    'WARMUP_STEPS': [1], 'EVAL_EXAMPLES': [1],\n}\n"
+    )
+    out = folder / "sweep"
+    assert main.main(["sweep", str(sweep), "--out", str(out)]) == 0
+    first = (out / "scores.csv").read_bytes()
+    capsys.readouterr()
+    assert main.main(["sweep", str(sweep), "--out", str(out)]) == 0
+    assert capsys.readouterr().err.count("is done, skipped") == 2
+    assert (out / "scores.csv").read_bytes() == first
+    assert main.main(["report", str(out)]) == 0
+    page = (out / "report" / "report.html").read_text()
+    assert "A trial" in page and "held" in page.lower()
+    assert (out / "report" / "task_scaling.png").stat().st_size > 10_000
