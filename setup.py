@@ -1,6 +1,6 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Packaging of flan_jax: requirements with their reasons, extras, the console script, data files."""
+"""Packaging of flan_jax: requirements and their reasons, extras, console script, data files."""
 
 import re
 from pathlib import Path
