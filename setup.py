@@ -38,7 +38,13 @@ EXTRAS = {
     "gpu": ["jax[cuda12]>=0.10,<0.11.1"],
     # Comparisons with, and conversion to, Hugging Face models; a CPU build of torch is enough.
     "hf": ["torch>=2.6,<3", "transformers>=5,<6", "safetensors>=0.5,<1"],
-    "test": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "hypothesis>=6.100,<7", "ruff>=0.9,<1"],
+    "test": [
+        "pytest>=8,<10",
+        "pytest-xdist>=3.6,<4",
+        "hypothesis>=6.100,<7",
+        "ruff>=0.9,<1",
+        "setuptools>=69",  # a test builds the package
+    ],
 }
 
 

@@ -1,0 +1,53 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Every command of the README exists as it is written there, and every file it points at."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from flan_jax import config, main
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.split("#")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+]
+
+
+def test_the_readme_has_commands():
+    assert sum(command.startswith("flan-jax") for command in COMMANDS) >= 10
+    assert "make quickstart" in COMMANDS and "make test" in COMMANDS
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("flan-jax")])
+def test_each_command_is_understood(command):
+    _, name, *argv = shlex.split(command)
+    bindings = [a.removeprefix("--gin.") for a in argv if a.startswith("--gin.")]
+    others = [a for a in argv if not a.startswith("--gin.")]
+    args = main.build_parser(name).parse_args([name, *others])
+    if getattr(args, "recipe", None):
+        roots = {"train": ("train",), "eval": ("evaluate",), "infer": ("infer",)}[name]
+        config.parse([config.recipe_file(args.recipe)], bindings, roots=roots)
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for command in COMMANDS:
+        if command.startswith("make "):
+            assert f"\n{command.split()[1]}:" in makefile
+
+
+def test_files_that_it_names_exist():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    quoted = re.findall(r"`((?:tests|tasks|gin|flan_jax|docs)/[\w./]*\.\w+)`", README)
+    for path in {*links, *quoted}:
+        assert (ROOT / path).exists(), path
+
+
+def test_nothing_is_left_to_fill_in():
+    assert not re.search(r"^(TABLE|NIV2|COT)$|\bTIME\b|TODO|FIXME", README, re.MULTILINE)
