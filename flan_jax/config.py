@@ -13,6 +13,7 @@ import importlib
 import inspect
 import logging
 import re
+import tokenize
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,11 @@ def _target(name: str) -> Callable[..., Any]:
     return getattr(importlib.import_module(module), attribute)
 
 
+_GIN_ERRORS = (
+    SyntaxError, tokenize.TokenError, ValueError, OSError, KeyError, AttributeError, TypeError,
+)  # fmt: skip
+
+
 def parse(
     files: Sequence[str],
     bindings: Sequence[str] = (),
@@ -142,7 +148,7 @@ def parse(
         gin.parse_config_files_and_bindings(found, [], finalize_config=False)
         _check_command_line(bindings)
         gin.parse_config([_quote(binding) for binding in bindings])
-    except (SyntaxError, ValueError, OSError, KeyError, AttributeError, TypeError) as error:
+    except _GIN_ERRORS as error:
         raise errors.UsageError(_first_lines(error)) from None
     except ImportError as error:
         raise errors.UsageError(f"a Gin file imports what is not there: {error}") from None
@@ -150,16 +156,6 @@ def parse(
         logging.disable(logging.NOTSET)
     _check_unused()
     _check_required(roots or ROOTS)
-
-
-def macro(name: str, default: Any = None) -> Any:
-    """Returns the value of a macro in the current configuration."""
-    import gin
-
-    try:
-        return gin.query_parameter(f"{name}/macro.value")
-    except ValueError:
-        return default
 
 
 def configured(name: str) -> Callable[..., Any]:
@@ -230,7 +226,9 @@ def _quote(binding: str) -> str:
     name, _, value = binding.partition("=")
     name, value = name.strip(), value.strip()
     known = MACROS.get(name)
-    if known and known.is_string and not value.startswith(("'", '"', "%", "@")):
+    current = _parsed().get((name, "gin.macro"), {}).get("value")
+    is_string = isinstance(current, str) or (known is not None and known.is_string)
+    if is_string and not value.startswith(("'", '"', "%", "@")):
         value = repr(value)
     return f"{name} = {value}"
 

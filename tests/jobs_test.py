@@ -51,7 +51,8 @@ def test_train_builds_trains_evaluates_and_resumes(folder, capsys):
     run(folder, "train")
     said = capsys.readouterr().err
     assert "store: building" in said and "train: done, 4 steps" in said
-    rows = [json.loads(line) for line in open(folder / "model" / "metrics.jsonl")]
+    lines = (folder / "model" / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
     steps = [row["step"] for row in rows if row["kind"] == "train"]
     assert steps == [1, 2, 3, 4]
     assert set(rows[0]["member_loss"]) == {
@@ -89,7 +90,7 @@ def test_infer_answers_in_order_and_cuts_nothing(folder):
         folder, "infer", f"--gin.CHECKPOINT_PATH={folder}/model", "--input", str(prompts),
         "--output", str(folder / "out.jsonl"), steps=6,
     )  # fmt: skip
-    rows = [json.loads(line) for line in open(folder / "out.jsonl")]
+    rows = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
     assert rows[0]["id"] == 7 and "prediction" in rows[0] and "too_long" not in rows[0]
     assert rows[1]["too_long"] is True and rows[1]["prediction"] == ""
 

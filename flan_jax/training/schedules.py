@@ -54,7 +54,7 @@ class RSqrt:
     """T5's pre-training schedule: `learning_rate / sqrt(max(step, warmup_steps))`, no ramp.
 
     Example:
-        >>> float(RSqrt(learning_rate=1.0, warmup_steps=100)(400))
+        >>> round(float(RSqrt(learning_rate=1.0, warmup_steps=100)(400)), 6)
         0.05
     """
 
