@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+import tensorstore
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
@@ -281,8 +282,12 @@ def step_of(path: str | os.PathLike) -> int:
 
 def _stored_leaves(folder: str) -> dict[str, jax.ShapeDtypeStruct]:
     """Returns the shapes and dtypes a checkpoint's state was written with."""
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        tree = checkpointer.metadata(epath.Path(folder) / STATE).item_metadata.tree
+    path = epath.Path(folder) / STATE
+    # Walk the index alone first. Orbax reads all arrays at once; on a damaged index it raises for
+    # the first and leaves the other reads to fail later, in an event loop that is closed by then.
+    index = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{path}/"}).result()
+    index.list().result()
+    tree = ocp.PyTreeCheckpointHandler().metadata(path).tree
     return {
         name: jax.ShapeDtypeStruct(tuple(leaf.shape), leaf.dtype)
         for name, leaf in flatten(tree).items()

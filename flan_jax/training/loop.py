@@ -81,6 +81,11 @@ class TrainConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise errors.UsageError(f"{name} must be an integer >= {least}, got {value!r}")
+        if "://" in self.model_dir:
+            raise errors.UsageError(
+                f"model_dir {self.model_dir!r} is not a local folder; mount the bucket and name "
+                "the folder it is mounted at"
+            )
         period = self.eval_period or self.checkpoint_period + 1
         if self.best_metric is not None and self.checkpoint_period % period:
             raise errors.UsageError(

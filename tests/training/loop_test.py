@@ -396,6 +396,7 @@ def test_unknown_best_metric_is_refused(tmp_path):
     ("settings", "text"),
     [
         ({"train_steps": 0}, "train_steps must be an integer >= 1, got 0"),
+        ({"model_dir": "gs://bucket/run"}, "'gs://bucket/run' is not a local folder; mount"),
         ({"log_period": 0}, "log_period must be an integer >= 1"),
         ({"eval_period": -1}, "eval_period must be an integer >= 0, got -1"),
         ({"eval_period": 1000, "best_metric": "loss"}, r"make checkpoint_period \(5\) a multiple"),
