@@ -9,9 +9,7 @@ manifest is written when all are done: a store without one is unfinished and can
 
 import collections
 import concurrent.futures
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import multiprocessing
 import os
@@ -108,7 +106,7 @@ def build(
         say(f"build: left out {len(skipped)} tasks whose data is not here: {', '.join(skipped)}")
     jobs = _jobs(tasks, splits)
 
-    with _locked(Path(out)):
+    with files.locked(out, "build"):
         (Path(out) / store_lib.MANIFEST).unlink(missing_ok=True)
         results = _run(plan, jobs, num_workers)
         _raise_failures(results, mixture)
@@ -172,20 +170,6 @@ def _jobs(tasks: Sequence[str], splits: Sequence[str]) -> list[tuple[str, str]]:
             )
         jobs += [(task, split) for split in found]
     return sorted(jobs, key=lambda job: (job[1] != TRAIN, job))
-
-
-@contextlib.contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Holds the folder for this build; the lock ends with the process, however it ends."""
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"another build is writing {out}; wait for it or choose another output"
-            ) from None
-        yield
 
 
 def _run(plan: _Plan, jobs: Sequence[tuple[str, str]], num_workers: int) -> list[_Result]:

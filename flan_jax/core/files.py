@@ -1,17 +1,23 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Whole files or none: atomic writes, JSON with one byte-stable form, content hashes."""
+"""Whole files or none: atomic writes, folder locks, byte-stable JSON, content hashes."""
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from flan_jax.core.errors import DataError
+from flan_jax.core.errors import DataError, UsageError
+from flan_jax.core.progress import say
+
+_LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -36,6 +42,34 @@ def atomic_open(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+@contextlib.contextmanager
+def locked(folder: str | os.PathLike, job: str) -> Iterator[None]:
+    """Holds `folder` for one job, such as "build"; the lock ends with the process, however it ends.
+
+    Raises:
+        UsageError: another process holds it; the message says which.
+    """
+    path = Path(folder) / _LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise UsageError(
+                f"{holder} is writing {folder}; wait for it, stop it, or choose another folder"
+            ) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+                raise
+            say(f"{folder} is on a file system without locks: see that no other {job} writes it")
+        file.truncate(0)
+        file.write(f"another {job} (process {os.getpid()} on {socket.gethostname()})")
+        file.flush()
+        yield
 
 
 def dumps(value: Any, indent: int | None = None) -> str:

@@ -22,6 +22,7 @@ from flan_jax.collection import registry
 from flan_jax.collection import store as store_lib
 from flan_jax.collection.rendering import Dropped, render_task
 from flan_jax.collection.vocabularies import load_vocabulary
+from flan_jax.core import files
 from flan_jax.core.errors import IncompleteError, UsageError
 
 LENGTHS = {"inputs": 60, "targets": 12}
@@ -379,8 +380,10 @@ def test_a_task_without_the_splits_is_named(module, tmp_path):
 
 
 def test_two_builds_do_not_write_one_store(module, tmp_path):
-    with build_lib._locked(tmp_path / "out"):
-        with pytest.raises(UsageError, match="another build is writing"):
+    with files.locked(tmp_path / "out", "build"):
+        with pytest.raises(
+            UsageError, match=rf"another build \(process {os.getpid()} on .*writing"
+        ):
             build(module, tmp_path / "out")
     build(module, tmp_path / "out")
 

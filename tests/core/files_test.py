@@ -1,13 +1,17 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Files are written whole or not at all; bad JSON names file and line."""
+"""Files are written whole or not at all, folders by one process; bad JSON names file and line."""
 
 import hashlib
+import signal
+import socket
+import subprocess
+import sys
 
 import pytest
 
 from flan_jax.core import files
-from flan_jax.core.errors import DataError
+from flan_jax.core.errors import DataError, UsageError
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -26,6 +30,29 @@ def test_writes_create_folders_and_round_trip(tmp_path):
     assert files.read_json(path) == {"a": ["é", None], "b": 1}
     assert path.read_text().index('"a"') < path.read_text().index('"b"')
     assert path.stat().st_mode & 0o444 == 0o444
+
+
+def test_one_process_holds_a_folder_until_it_ends_however_it_ends(tmp_path):
+    script = (
+        "import sys; from flan_jax.core import files\n"
+        "with files.locked(sys.argv[1], 'build'): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UsageError) as caught, files.locked(tmp_path, "build"):
+            pass
+        assert str(caught.value) == (
+            f"another build (process {holder.pid} on {socket.gethostname()}) is writing "
+            f"{tmp_path}; wait for it, stop it, or choose another folder"
+        )
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    for _ in range(2):
+        with files.locked(tmp_path, "build"):
+            assert (tmp_path / ".lock").read_text().count("process") == 1
 
 
 def test_bad_json_names_file_and_line(tmp_path):
