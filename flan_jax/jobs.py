@@ -27,11 +27,10 @@ from flan_jax.data.loader import TrainInput
 from flan_jax.evals import runner
 from flan_jax.evals.runner import EvalConfig, Evaluation
 from flan_jax.models.t5 import T5
-from flan_jax.training import checkpoints, loop
+from flan_jax.training import checkpoints, layouts, loop
 from flan_jax.training.loop import TrainConfig, TrainResult
 
 EVAL_FOLDER = "eval"
-CONFIG_FILE = "config.gin"  # in the model folder: the operative configuration
 BuildStore = Callable[[], Store]
 
 
@@ -132,10 +131,6 @@ def train(
         )
     if evaluation is not None:
         eval_fn = _Evaluator(model, store, evaluation, Path(config.model_dir) / EVAL_FOLDER)
-    gin_text = operative_config()
-    if gin_text:
-        with files.atomic_open(Path(config.model_dir) / CONFIG_FILE) as file:
-            file.write(gin_text)
     return loop.train(
         model=model,
         data=data,
@@ -143,7 +138,7 @@ def train(
         eval_batches=eval_batches,
         eval_fn=eval_fn,
         info={
-            "gin": gin_text,
+            "gin": operative_config(),
             "code_version": flan_jax.__version__,
             "vocabulary": store.vocabulary,
         },
@@ -176,7 +171,7 @@ def evaluate(
     opened = open_store(store, None, build)
     _check_model(model, opened)
     if params is None:
-        params, step = _restore(model, checkpoint_path)
+        params, step = _restore(model, checkpoint_path, opened.vocabulary)
     return _Evaluator(model, opened, config, Path(out)).evaluate(params, step or 0, Path(out))
 
 
@@ -202,7 +197,8 @@ def infer(
         batch_size: prompts decoded together.
     """
     words = load_vocabulary(vocabulary)
-    params, _ = _restore(model, checkpoint_path)
+    facts = {"name": vocabulary, "fingerprint": words.fingerprint}
+    params, _ = _restore(model, checkpoint_path, facts)
     longest = feature_lengths["inputs"]
     encoded = words.encode_batch([prompt["inputs"] for prompt in prompts])
     tokens = [np.append(ids, words.eos_id).astype(np.int32) for ids in encoded]
@@ -304,15 +300,20 @@ def _check_model(model: T5, store: Store) -> None:
         )
 
 
-def _restore(model: T5, checkpoint_path: str) -> tuple[PyTree, int]:
-    """Returns the parameters of a checkpoint, and its total step."""
+def _restore(model: T5, checkpoint_path: str, vocabulary: Mapping[str, Any]) -> tuple[PyTree, int]:
+    """Returns the parameters of a checkpoint, on one device, and its total step."""
     path = checkpoints.find(checkpoint_path)
-    abstract = jax.eval_shape(model.init, jax.random.key(0))
+    checkpoints.check_vocabulary(path, vocabulary)
     one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one), abstract
-    )
-    return checkpoints.restore_params(path, abstract), checkpoints.step_of(path)
+
+    def abstract(of: T5) -> PyTree:
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one),
+            jax.eval_shape(of.init, jax.random.key(0)),
+        )
+
+    params = layouts.load_params(path, model, abstract(model), abstract(model.other_layout))
+    return params, checkpoints.step_of(path)
 
 
 def _buckets(longest: int) -> tuple[int, ...]:

@@ -6,11 +6,15 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 """
 
 import argparse
+import contextlib
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from importlib import metadata
+from types import FrameType
 from typing import NoReturn
 
 import flan_jax
@@ -102,14 +106,40 @@ def _set_environment() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --{_SLOW_FUSION}=".strip()
 
 
+@contextlib.contextmanager
+def _sigterm_stops() -> Iterator[None]:
+    """Makes SIGTERM end the command as Ctrl-C would, but for its exit code.
+
+    Training replaces this by its own handler while there is something to save.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        del number, frame
+        raise errors.PreemptedError(
+            "asked to stop; what was finished is kept; start the same command again to go on"
+        )
+
+    # Python allows handlers in the main thread only.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
-    _set_environment()
     try:
-        run(sys.argv[1:] if argv is None else argv)
+        with _sigterm_stops():
+            _set_environment()
+            run(sys.argv[1:] if argv is None else argv)
         return errors.EXIT_OK
-    except errors.FlanError as error:
-        print(f"flan-jax: error: {error}", file=sys.stderr)
+    except (errors.FlanError, errors.PreemptedError) as error:
+        kind = "stopped" if isinstance(error, errors.PreemptedError) else "error"
+        print(f"flan-jax: {kind}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("flan-jax: interrupted; what was finished is kept", file=sys.stderr)

@@ -23,6 +23,7 @@ SMALL = (
     "--gin.MIXTURE_OR_TASK_NAME=mini_4",
     "--gin.BUILD_MIXTURE=mini_4",
     "--gin.TrainConfig.log_period=1",
+    "--gin.Cosine.decay_steps=6",  # as long as the longest run here: another one is another setting
 )
 
 
@@ -63,6 +64,8 @@ def test_train_builds_trains_evaluates_and_resumes(folder, capsys):
     assert "building" not in capsys.readouterr().err
     run(folder, "train", steps=6)
     assert "going on from" in capsys.readouterr().err
+    run(folder, "train", "--gin.BATCH_SIZE=16", steps=6, code=2)
+    assert "TrainInput.batch_size is 8 there, 16 here" in capsys.readouterr().err
     operative = (folder / "model" / "config.gin").read_text()
     assert "TrainConfig.train_steps" in operative and "AdamW.beta2" in operative
 
@@ -99,7 +102,12 @@ def test_mismatches_are_refused(folder, capsys):
     run(folder, "train", "--gin.VOCAB_SIZE=128", steps=6, code=2)
     assert "set VOCAB_SIZE=896" in capsys.readouterr().err
     run(folder, "train", "--gin.T5Config.mlp_dim=64", steps=8, code=2)
-    assert "mlp" in capsys.readouterr().err
+    assert "T5Config.mlp_dim is 128 there, 64 here" in capsys.readouterr().err
+    run(
+        folder, "infer", f"--gin.CHECKPOINT_PATH={folder}/model", "--gin.VOCABULARY=bytes",
+        "--input", __file__, "--output", "x", steps=6, code=2,
+    )  # fmt: skip
+    assert "was trained with the vocabulary" in capsys.readouterr().err
     run(folder, "eval", f"--gin.CHECKPOINT_PATH={folder}/nowhere", "--out", "x", code=2)
     assert "nowhere" in capsys.readouterr().err
 

@@ -49,8 +49,11 @@ class IncompleteError(FlanError):
     exit_code = EXIT_INCOMPLETE
 
 
-class PreemptedError(FlanError):
-    """Asked to stop; the state was saved and a restart continues from it."""
+class PreemptedError(BaseException):
+    """Asked to stop (SIGTERM); what was finished is kept and a restart continues from it.
+
+    Like `KeyboardInterrupt` it is no `Exception`: whoever catches those must not go on working.
+    """
 
     exit_code = EXIT_PREEMPTED
 
@@ -68,8 +71,17 @@ def closest(name: str, known: Iterable[str], num: int = 3) -> list[str]:
     return [lowered[k] for k in dict.fromkeys([*near, *sorted(inside, key=len)])][:num]
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], remedy: str = "") -> UsageError:
+def unknown_name(
+    kind: str, name: str, known: Iterable[str], remedy: str = "", *, place: object = None
+) -> UsageError:
     """Returns the error for a name that is not among the `known` ones of this `kind`.
+
+    Args:
+        kind: what it should be a name of.
+        name: the name given.
+        known: the names there are; the closest three are named.
+        remedy: what else to say, at the end.
+        place: where the name was given, to begin with; such as `run.gin:3`.
 
     Example:
         >>> print(unknown_name("mixture", "flam2022", ["flan2022", "cot"]))
@@ -84,4 +96,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str], remedy: str = "") -
         hint = "known: " + ", ".join(shown) + (", ..." if len(known) > len(shown) else "")
     else:
         hint = "none is known"
-    return UsageError(f"unknown {kind} {name!r}; {hint}" + (f" {remedy}" if remedy else ""))
+    before, after = f"{place}: " if place else "", f" {remedy}" if remedy else ""
+    return UsageError(f"{before}unknown {kind} {name!r}; {hint}{after}")

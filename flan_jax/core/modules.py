@@ -73,6 +73,7 @@ def import_tensorflow() -> None:
 _NOTES = (
     "All log messages before absl::InitializeLog() is called",
     "Could not find cuda drivers on your machine",
+    "oneDNN custom operations are on",
 )
 
 

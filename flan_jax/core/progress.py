@@ -33,6 +33,7 @@ class Progress:
         self._name, self._total, self._unit = name, total, unit
         self._count, self._initial = initial, initial
         self._note = ""
+        self._shown: int | None = None  # the count of the last line
         self._start = self._last = time.monotonic()
         # The first unit (it compiles, or opens files) says nothing of those to come.
         self._steady: tuple[int, float] | None = None
@@ -49,7 +50,7 @@ class Progress:
     def __exit__(self, error_type, error, traceback) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif error_type is None:
+        elif error_type is None and self._count != self._shown:
             self._line(time.monotonic())
 
     def advance(self, num: int = 1, note: str = "") -> None:
@@ -69,6 +70,7 @@ class Progress:
             self._line(now)
 
     def _line(self, now: float) -> None:
+        self._shown = self._count
         elapsed = max(now - self._start, 1e-9)
         rate = (self._count - self._initial) / elapsed
         if self._steady and self._steady[0] < self._count != self._total:

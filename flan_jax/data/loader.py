@@ -49,6 +49,8 @@ class TrainInput:
     # False: one example a row.
     pack: bool = True
 
+    MAY_CHANGE = ("store", "num_workers")  # when a run goes on; the store's content may not
+
     def __post_init__(self):
         for name in ("rates", "feature_lengths"):
             value = getattr(self, name)
@@ -178,18 +180,20 @@ class TrainIterator(Iterator[Batch]):
     def report(self) -> dict[str, Any]:
         """Returns what has been given, over all hosts.
 
-        `examples` and `epochs` per task count from the first step of the run; `fill` is the part
-        of the positions of `inputs` and of `targets` that held tokens since the iterator opened.
+        `examples`, their `shares` and `epochs` per task count from the first step of the run;
+        `fill` is the part of the positions of `inputs` and of `targets` that held tokens since the
+        iterator opened.
         """
         seen = self._counts.copy()
         if self._current is not None:
             num = self._current["splits"][self._row]
             seen += np.bincount(self._current["tasks"][:num], minlength=len(seen))
-        epochs = seen / self._schedule.num_examples
+        epochs, shares = seen / self._schedule.num_examples, seen / max(seen.sum(), 1)
         lengths = np.array([self._stream.max_input, self._stream.max_target])
         fill = self._num_tokens / np.maximum(self._num_rows * lengths, 1)
         return {
             "examples": dict(zip(self.member_names, seen.tolist(), strict=True)),
+            "shares": dict(zip(self.member_names, shares.tolist(), strict=True)),
             "epochs": dict(zip(self.member_names, epochs.tolist(), strict=True)),
             "fill": {"inputs": float(fill[0]), "targets": float(fill[1])},
         }

@@ -18,6 +18,7 @@ from flan_jax.core import axes
 from flan_jax.core.errors import UsageError
 from flan_jax.core.tree import PyTree, flatten, unflatten
 from flan_jax.models import layers
+from flan_jax.models.stacking import stack, unstack
 from flan_jax.models.t5_network import (
     PARAM_SCAN_AXIS,
     DecodeCache,
@@ -44,6 +45,8 @@ class T5:
     config: T5Config
     rules: ShardingRules | None = None
 
+    MAY_CHANGE = ("rules",)  # when a run goes on
+
     def init(self, key: jax.Array) -> PyTree:
         """Returns freshly drawn float32 parameters.
 
@@ -51,7 +54,7 @@ class T5:
         sharded, jit this with `out_shardings`.
         """
         params = unflatten(layers.initialize(_param_specs(self.config), key))
-        return stack_layers(params) if self.config.scan_layers else params
+        return stack(params, flatten(self.logical_axes())) if self.config.scan_layers else params
 
     def logical_axes(self) -> PyTree:
         """Returns the parameters' tree with a tuple of logical axis names for each."""
@@ -64,6 +67,18 @@ class T5:
             else:
                 names[path] = spec.axis_names
         return unflatten(names)
+
+    @property
+    def other_layout(self) -> "T5":
+        """The same model with its layers stored the other way: stacked, or each apart."""
+        config = dataclasses.replace(self.config, scan_layers=not self.config.scan_layers)
+        return dataclasses.replace(self, config=config)
+
+    def from_other_layout(self, params: PyTree) -> PyTree:
+        """Returns parameters of `other_layout` as this model stores them."""
+        stacked = self if self.config.scan_layers else self.other_layout
+        change = stack if self.config.scan_layers else unstack
+        return change(params, flatten(stacked.logical_axes()))
 
     def apply(
         self, params: PyTree, batch: Batch, *, train: bool, dropout_key: jax.Array | None = None
@@ -133,30 +148,6 @@ class T5:
     def _run(self, method: str | None, params: PyTree, *arguments):
         rules = None if self.rules is None else self.rules.activations
         return Transformer(self.config, rules).apply({"params": params}, *arguments, method=method)
-
-
-def stack_layers(params: PyTree) -> PyTree:
-    """Returns parameters in scanned form: `layers_0`, `layers_1`, ... become `layers`, axis 1."""
-    params = {name: dict(tree) for name, tree in params.items()}
-    for name in _STACKS:
-        num_layers = sum(key.startswith("layers_") for key in params[name])
-        each = [params[name].pop(f"layers_{i}") for i in range(num_layers)]
-        params[name]["layers"] = jax.tree.map(
-            lambda *arrays: jnp.stack(arrays, axis=PARAM_SCAN_AXIS), *each
-        )
-    return params
-
-
-def unstack_layers(params: PyTree) -> PyTree:
-    """Returns parameters in unscanned form; the inverse of `stack_layers`."""
-    params = {name: dict(tree) for name, tree in params.items()}
-    for name in _STACKS:
-        stacked = params[name].pop("layers")
-        for i in range(jax.tree.leaves(stacked)[0].shape[PARAM_SCAN_AXIS]):
-            params[name][f"layers_{i}"] = jax.tree.map(
-                lambda array, i=i: array.take(i, axis=PARAM_SCAN_AXIS), stacked
-            )
-    return params
 
 
 @functools.cache

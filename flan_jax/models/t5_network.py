@@ -50,6 +50,8 @@ class T5Config:
     relpos_buckets: int = 32
     relpos_max_distance: int = 128
 
+    MAY_CHANGE = ("scan_layers",)  # when a run goes on: the layers are stored the other way
+
     def __post_init__(self):
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
         for field in dataclasses.fields(self):

@@ -5,15 +5,23 @@
 `MODEL_DIR/checkpoint_<total step>/` holds `state` (parameters, optimizer state, step), `data` (the
 input's position, JSON), `config` (operative Gin text, code version, vocabulary fingerprint, JSON)
 and `metrics` where the run keeps its best. Orbax casts dtypes silently; here every stored leaf is
-compared with what is asked for first, and any difference is an error.
+compared with what is asked for first, and any difference is an error unless the cast is named.
+
+What a stopped run left half-written has another name and is never taken for a checkpoint; it is
+removed only when a whole one of its step or a later one is there.
 
 This is the only module that knows Orbax.
 """
 
+import contextlib
 import dataclasses
+import functools
+import json
+import logging
 import math
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +38,7 @@ from flan_jax.training.state import TrainState
 
 PREFIX = "checkpoint"
 STATE, DATA, CONFIG = "state", "data", "config"
+_UNFINISHED = ".orbax-checkpoint-tmp"  # in the names of folders that Orbax has not finished
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +73,7 @@ class Checkpoints:
             raise errors.UsageError(f"keep must be >= 1, or None to keep all, got {keep}")
         if best_mode not in ("min", "max"):
             raise errors.UsageError(f"best_mode must be 'min' or 'max', got {best_mode!r}")
+        _quiet_orbax()
         self._dir = epath.Path(os.path.abspath(os.fspath(model_dir)))
         self._best_metric = best_metric
         policies = [LatestN(keep)]
@@ -83,10 +93,10 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 step_prefix=PREFIX,
                 preservation_policy=AnyPreservationPolicy(policies),
-                cleanup_tmp_directories=True,
                 **best,
             ),
         )
+        self._tidy()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -128,28 +138,32 @@ class Checkpoints:
         value = (metrics or {}).get(self._best_metric) if self._best_metric else None
         if value is not None and not math.isfinite(value):
             value = None
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                **{
-                    STATE: ocp.args.StandardSave(vars(state)),
-                    DATA: ocp.args.JsonSave(data),
-                    CONFIG: ocp.args.JsonSave(dict(config)),
-                }
-            ),
-            metrics=None if value is None else {self._best_metric: float(value)},
-            force=True,
-        )
+        with self._saving():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    **{
+                        STATE: ocp.args.StandardSave(vars(state)),
+                        DATA: ocp.args.JsonSave(data),
+                        CONFIG: ocp.args.JsonSave(dict(config)),
+                    }
+                ),
+                metrics=None if value is None else {self._best_metric: float(value)},
+                force=True,
+            )
 
-    def restore(self, step: int, abstract: TrainState) -> Restored:
-        """Returns the checkpoint of `step`, laid out as the shardings of `abstract` say.
+    def restore(self, step: int, *layouts: TrainState) -> Restored:
+        """Returns the checkpoint of `step`, laid out as the shardings of a layout say.
+
+        Args:
+            step: total step.
+            layouts: abstract states; the first whose arrays have the stored names is taken.
 
         Raises:
             UsageError: a leaf is missing, unknown, or of another shape or dtype than stored.
         """
-        wanted = vars(abstract)
         path = self.path(step)
-        _check_leaves(path, _stored_leaves(path), flatten(wanted))
+        wanted = _fitting(path, _stored_leaves(path), [vars(layout) for layout in layouts])
         items = self._manager.restore(
             step,
             args=ocp.args.Composite(
@@ -162,8 +176,8 @@ class Checkpoints:
         )
         return Restored(step, TrainState(**items[STATE]), items[DATA], items[CONFIG])
 
-    def restore_latest(self, abstract: TrainState) -> Restored | None:
-        """Returns the newest checkpoint that can be read; None if there is no checkpoint.
+    def restore_latest(self, *layouts: TrainState) -> Restored | None:
+        """Returns the newest checkpoint that can be read, as `restore`; None if there is none.
 
         A checkpoint that cannot be read (a truncated file, say) is told of and passed over; when
         an older one takes its place it is renamed `corrupt_checkpoint_<step>`, never deleted.
@@ -175,12 +189,12 @@ class Checkpoints:
         damaged: dict[int, str] = {}
         for step in reversed(self.steps()):
             try:
-                restored = self.restore(step, abstract)
+                restored = self.restore(step, *layouts)
             except errors.UsageError:
                 raise
             # Orbax and TensorStore raise ValueError, OSError, JSON errors and bare Exception alike.
             except Exception as error:  # noqa: BLE001
-                reason = " ".join(str(error).split())[:200]
+                reason = _reason(error)
                 say(f"checkpoint {self.path(step)} cannot be read, trying the one before: {reason}")
                 damaged[step] = reason
                 continue
@@ -197,13 +211,44 @@ class Checkpoints:
         return None
 
     def wait(self) -> None:
-        """Returns when no save is pending; raises what went wrong in one."""
-        self._manager.wait_until_finished()
+        """Returns when no save is pending.
+
+        Raises:
+            FlanError: a save failed; the checkpoints before it are as they were.
+        """
+        with self._saving():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits, then lets go of the folder."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            with contextlib.suppress(Exception):  # the same failure again
+                self._manager.close()
+
+    @contextlib.contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Turns whatever Orbax and TensorStore raise when they cannot write into one line."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - ValueError, OSError and bare Exception alike
+            steps = self.steps()
+            kept = f"the newest whole one is {self.path(steps[-1])}" if steps else "there is none"
+            raise errors.FlanError(
+                f"a checkpoint in {self._dir} could not be written ({_reason(error)}); {kept}; "
+                "free space there or mend what hinders, then start the same command again"
+            ) from None
+
+    def _tidy(self) -> None:
+        """Removes half-written folders that a whole checkpoint has made useless, names others."""
+        newest = max(self.steps(), default=-1)
+        for folder in sorted(Path(self._dir).glob(f"{PREFIX}_*{_UNFINISHED}*")):
+            digits = folder.name.split(".")[0].removeprefix(f"{PREFIX}_")
+            if digits.isdigit() and int(digits) <= newest and jax.process_index() == 0:
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                say(f"checkpoint {folder} was never finished and is passed over")
 
     def _set_aside(self, step: int) -> None:
         """Renames a damaged checkpoint, so that its step can be saved again."""
@@ -216,24 +261,25 @@ class Checkpoints:
         say(f"the damaged {PREFIX}_{step} is now {self._dir / name}")
 
 
-def restore_params(path: str | os.PathLike, abstract: PyTree) -> PyTree:
+def restore_params(path: str | os.PathLike, *layouts: PyTree, cast_from: str = "") -> PyTree:
     """Returns the parameters of a checkpoint, and nothing else of it.
 
     Args:
         path: a checkpoint, or a MODEL_DIR, which stands for its latest.
-        abstract: `jax.ShapeDtypeStruct`s of the parameters, with shardings.
+        layouts: `jax.ShapeDtypeStruct`s of the parameters, with shardings; the first whose names
+            are the stored ones is taken.
+        cast_from: the one stored dtype that may be cast to the dtype wanted; '' for none.
 
     Raises:
         UsageError: there is no checkpoint, or a leaf is missing, unknown, or of another shape or
-            dtype than stored; nothing is cast.
+            dtype than stored.
+        FlanError: the checkpoint cannot be read.
     """
     folder = find(path)
-    stored = {
-        name: leaf for name, leaf in _stored_leaves(folder).items() if name.startswith("params/")
-    }
-    wanted = {"params": abstract}
-    _check_leaves(folder, stored, flatten(wanted))
-    with ocp.PyTreeCheckpointer() as checkpointer:
+    with _reading(folder):
+        stored = {n: leaf for n, leaf in _stored_leaves(folder).items() if n.startswith("params/")}
+    wanted = _fitting(folder, stored, [{"params": layout} for layout in layouts], cast_from)
+    with _reading(folder), ocp.PyTreeCheckpointer() as checkpointer:
         restored = checkpointer.restore(
             epath.Path(folder) / STATE,
             args=ocp.args.PyTreeRestore(
@@ -243,6 +289,44 @@ def restore_params(path: str | os.PathLike, abstract: PyTree) -> PyTree:
             ),
         )
     return restored["params"]
+
+
+def read_config(path: str | os.PathLike) -> dict[str, Any]:
+    """Returns what a checkpoint's run was started with; {} if the checkpoint does not say."""
+    folder = find(path)
+    file = Path(folder) / CONFIG / "metadata"
+    if not file.is_file():
+        return {}
+    with _reading(folder):
+        return json.loads(file.read_text(encoding="utf-8"))
+
+
+def check_vocabulary(path: str | os.PathLike, vocabulary: Mapping[str, Any] | None) -> None:
+    """Refuses a checkpoint that was trained with another vocabulary, where that is known.
+
+    Args:
+        path: a checkpoint or a MODEL_DIR.
+        vocabulary: `name` and `fingerprint` of the one in use.
+    """
+    there, here = read_config(path).get("vocabulary") or {}, vocabulary or {}
+    known = "fingerprint" in there and "fingerprint" in here
+    if known and there["fingerprint"] != here["fingerprint"]:
+        raise errors.UsageError(
+            f"checkpoint {find(path)} was trained with the vocabulary {there['name']!r} "
+            f"(sha256 {there['fingerprint'][:12]}), this run uses {here['name']!r} "
+            f"({here['fingerprint'][:12]}); use the same one"
+        )
+
+
+@contextlib.contextmanager
+def _reading(folder: str) -> Iterator[None]:
+    """Turns whatever a damaged checkpoint raises into one line."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - ValueError, OSError, JSON errors, bare Exception
+        raise errors.FlanError(
+            f"checkpoint {folder} cannot be read ({_reason(error)}); name another step's folder"
+        ) from error
 
 
 def find(path: str | os.PathLike) -> str:
@@ -294,23 +378,63 @@ def _stored_leaves(folder: str) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
+@functools.cache
+def _quiet_orbax() -> None:
+    """Keeps Orbax from logging stack traces of the errors that it also raises."""
+    logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+
+
+def _fitting(
+    folder: str,
+    stored: Mapping[str, jax.ShapeDtypeStruct],
+    layouts: list[PyTree],
+    cast_from: str | None = None,
+) -> PyTree:
+    """Returns the layout whose arrays have the stored names, once all shapes and dtypes fit."""
+    same_names = (layout for layout in layouts if flatten(layout).keys() == stored.keys())
+    wanted = next(same_names, layouts[0])
+    _check_leaves(folder, stored, flatten(wanted), cast_from)
+    return wanted
+
+
 def _check_leaves(
-    folder: str, stored: Mapping[str, jax.ShapeDtypeStruct], wanted: Mapping[str, Any]
+    folder: str,
+    stored: Mapping[str, jax.ShapeDtypeStruct],
+    wanted: Mapping[str, Any],
+    cast_from: str | None,
 ) -> None:
     """Raises the one error that names the first leaf that differs, and how many do."""
+    cast = {n for n, leaf in stored.items() if str(leaf.dtype) == cast_from and n in wanted}
+    cast = {n for n in cast if wanted[n].dtype != stored[n].dtype}
     pairs = {
-        name: (_describe(stored.get(name)), _describe(wanted.get(name)))
+        name: (_describe(stored.get(name), name in cast), _describe(wanted.get(name), name in cast))
         for name in sorted({*stored, *wanted})
     }
     differing = [name for name, (there, here) in pairs.items() if there != here]
     if differing:
-        there, here = pairs[differing[0]]
+        name = differing[0]
+        there, here = pairs[name]
+        remedy = "use the model and optimizer it was made with"
+        if cast_from is not None and {name} <= stored.keys() & wanted.keys():
+            if stored[name].shape == wanted[name].shape:
+                remedy = f"to cast it, set initial_checkpoint_dtype={str(stored[name].dtype)!r}"
         more = f" (and {len(differing) - 1} more differ)" if len(differing) > 1 else ""
         raise errors.UsageError(
-            f"checkpoint {folder} does not fit: {differing[0]} is {there} there but {here} in this "
-            f"run{more}; nothing is cast or dropped: use the model and optimizer it was made with"
+            f"checkpoint {folder} does not fit: {name} is {there} there but {here} in this "
+            f"run{more}; nothing is cast or dropped unasked: {remedy}"
         )
+    if cast:
+        to = sorted({str(wanted[name].dtype) for name in cast})
+        say(f"checkpoint {folder}: {len(cast)} arrays cast from {cast_from} to {', '.join(to)}")
 
 
-def _describe(leaf: Any) -> str:
-    return "absent" if leaf is None else f"{leaf.dtype}{list(leaf.shape)}"
+def _describe(leaf: Any, is_cast: bool = False) -> str:
+    if leaf is None:
+        return "absent"
+    return f"{'' if is_cast else leaf.dtype}{list(leaf.shape)}"
+
+
+def _reason(error: BaseException) -> str:
+    """Returns an error's message as one line; of a long one its two ends, which say the most."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 240 else f"{text[:80]} ... {text[-150:]}"

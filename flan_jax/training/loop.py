@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from flan_jax.core import errors
+from flan_jax.core import axes, errors, settings
 from flan_jax.core.progress import Progress, say
 from flan_jax.core.tree import PyTree
 from flan_jax.data import loader
@@ -27,14 +27,14 @@ from flan_jax.data.loader import TrainInput
 from flan_jax.models.t5 import T5
 from flan_jax.parallel import arrays
 from flan_jax.parallel.mesh import MeshShape, make_mesh
-from flan_jax.parallel.rules import preset
+from flan_jax.parallel.rules import preset, resolve
 from flan_jax.training import checkpoints as checkpoints_lib
-from flan_jax.training import losses, metrics, writers
+from flan_jax.training import layouts, losses, metrics, run_folder, writers
 from flan_jax.training.checkpoints import Checkpoints
 from flan_jax.training.losses import LossConfig
 from flan_jax.training.metrics import Clock, Totals
 from flan_jax.training.optimizers import Optimizer
-from flan_jax.training.preemption import PreemptionGuard
+from flan_jax.training.preemption import Interrupted, PreemptionGuard
 from flan_jax.training.state import (
     TrainState,
     abstract_state,
@@ -61,6 +61,7 @@ class TrainConfig:
     train_steps: int  # updates of this run
     step_offset: int = 0  # total step this run begins at, counted from pre-training as in T5X
     initial_checkpoint_path: str = ""  # take the parameters from there; '' for a fresh model
+    initial_checkpoint_dtype: str = ""  # the dtype stored there, if it is to be cast to the model's
     log_period: int = 100  # steps between metrics
     eval_period: int = 1000  # steps between evaluations, one more at the end; 0 for none
     eval_examples: int | None = None  # validation examples per task for the loss; None for all
@@ -72,6 +73,12 @@ class TrainConfig:
     num_microbatches: int = 1  # parts a batch is computed in, to save memory
     mesh: MeshShape = MeshShape()  # devices along 'data' and 'model'
     rules: str = "replicated"  # sharding preset, unless the model brings rules of its own
+
+    # What may be another when a run goes on: it changes no result.
+    MAY_CHANGE = (
+        "model_dir", "train_steps", "log_period", "eval_period", "eval_examples",
+        "checkpoint_period", "keep", "best_metric", "best_mode", "mesh", "rules",
+    )  # fmt: skip
 
     def __post_init__(self):
         for name, least in (
@@ -152,22 +159,30 @@ def train(
         eval_batches: gives the validation batches, all of one shape; None: no validation loss.
         eval_fn: called with parameters and total step at each evaluation, for metrics that need
             decoding; its names are logged under 'eval'.
-        info: kept in each checkpoint's `config`: operative Gin text, code version, vocabulary.
+        info: kept in each checkpoint's `config`: operative Gin text (`gin`), code version,
+            vocabulary.
         open_data: `(data, state, process_index=, process_count=)` to an iterator.
         devices: what to run on; all of every host when None.
 
     Raises:
         PreemptedError: SIGTERM came; the state is saved.
         FlanError: the loss, gradient or parameters are not finite any more.
-        UsageError: a checkpoint does not fit the model, or the configuration is impossible.
+        UsageError: a checkpoint does not fit the model, the folder is another run's or in use, or
+            the configuration is impossible.
     """
+    info = dict(info or {})
     mesh = make_mesh(config.mesh, devices)
     if model.rules is None:
         model = dataclasses.replace(model, rules=preset(config.rules))
+    _check_mesh(model, data, config, mesh)
+    described = {"model": model, "data": data, "config": config}
+    described["vocabulary"] = info.get("vocabulary", {}).get("fingerprint")
     init_key, dropout_key = jax.random.split(jax.random.key(config.seed))
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
-        guard = stack.enter_context(PreemptionGuard())
+        stack.enter_context(
+            run_folder.claimed(config.model_dir, settings.describe(described), info.get("gin", ""))
+        )
         checkpoints = stack.enter_context(
             Checkpoints(
                 config.model_dir,
@@ -176,7 +191,7 @@ def train(
                 best_mode=config.best_mode,
             )
         )
-        train_state, data_state = _start(model, config, checkpoints, init_key, mesh)
+        train_state, data_state = _start(model, config, checkpoints, init_key, mesh, info)
         hosts = {"process_index": jax.process_index(), "process_count": jax.process_count()}
         iterator = stack.enter_context(contextlib.closing(open_data(data, data_state, **hosts)))
         num_members = losses.padded_num_members(len(iterator.member_names))
@@ -194,8 +209,8 @@ def train(
             iterator=iterator,
             checkpoints=checkpoints,
             writer=stack.enter_context(MetricWriter(config.model_dir, resume_step=resume_step)),
-            guard=guard,
-            info={**(info or {}), "seed": config.seed, "step_offset": config.step_offset},
+            guard=stack.enter_context(PreemptionGuard()),
+            info={**info, "seed": config.seed, "step_offset": config.step_offset},
             eval_batches=eval_batches,
             eval_fn=eval_fn,
             dropout_key=dropout_key,
@@ -205,12 +220,35 @@ def train(
         return run.train()
 
 
+def _check_mesh(model: T5, data: TrainInput, config: TrainConfig, mesh: Mesh) -> None:
+    """Raises a `UsageError` for what would not divide over the mesh, before anything compiles."""
+    batch_size, num_parts = data.batch_size, config.num_microbatches
+    if batch_size % num_parts:
+        raise errors.UsageError(
+            f"batch_size {batch_size} does not divide into num_microbatches {num_parts}; change one"
+        )
+    shape = model.config
+    for what, name, size in (
+        ("a batch" if num_parts == 1 else "a microbatch", axes.BATCH, batch_size // num_parts),
+        ("attention", axes.HEADS, shape.num_heads),
+        ("the MLP", axes.MLP, shape.mlp_dim),
+        ("the vocabulary", axes.VOCAB, shape.vocab_size),
+    ):
+        resolve((name,), model.rules.activations, (size,), mesh, what=what)
+
+
 def _start(
-    model: T5, config: TrainConfig, checkpoints: Checkpoints, key: jax.Array, mesh: Mesh
+    model: T5,
+    config: TrainConfig,
+    checkpoints: Checkpoints,
+    key: jax.Array,
+    mesh: Mesh,
+    info: Mapping[str, Any],
 ) -> tuple[TrainState, Any]:
     """Returns the state to go on from, and the input's state (None for its beginning)."""
     abstract = abstract_state(model, config.optimizer, mesh)
-    restored = checkpoints.restore_latest(abstract)
+    other = abstract_state(model.other_layout, config.optimizer, mesh)
+    restored = checkpoints.restore_latest(abstract, other)
     if restored is not None:
         if restored.step > config.last_step:
             raise errors.UsageError(
@@ -218,12 +256,18 @@ def _start(
                 "raise train_steps, or start in another model directory"
             )
         say(f"train: going on from {checkpoints.path(restored.step)}")
-        return restored.state, restored.data
+        state = restored.state
+        if jax.tree.structure(state) != jax.tree.structure(abstract):
+            state = layouts.convert_state(state, model, config.optimizer, mesh)
+        return state, restored.data
     if not config.initial_checkpoint_path:
         return create_state(model, config.optimizer, key, mesh, config.step_offset), None
     path = checkpoints_lib.find(config.initial_checkpoint_path)
+    checkpoints_lib.check_vocabulary(path, info.get("vocabulary"))
     say(f"train: parameters from {path}; optimizer and input begin afresh")
-    params = checkpoints_lib.restore_params(path, abstract.params)
+    params = layouts.load_params(
+        path, model, abstract.params, other.params, cast_from=config.initial_checkpoint_dtype
+    )
     return state_from_params(model, config.optimizer, params, mesh, config.step_offset), None
 
 
@@ -252,15 +296,14 @@ class _Run:
     def train(self) -> TrainResult:
         """Makes the steps that are left."""
         first_step, start = self.step, time.monotonic()
+        last = self.config.last_step
         say(
             f"train: {num_params(self.state.params):,} parameters, mesh {dict(self.mesh.shape)}, "
             f"rules {self.spec.model.rules.name!r}, {len(self.iterator.member_names)} member(s), "
-            f"step {self.step} to {self.config.last_step}, in {self.config.model_dir}"
+            f"step {self.step} to {last}, in {self.config.model_dir}"
         )
-        if self.step == self.config.last_step:
-            records = writers.read_metrics(self.config.model_dir)
-            self.results = {r["kind"]: r for r in records if r["kind"] in ("train", "eval")}
-        else:
+        self._evaluate_what_was_left_out()
+        if self.step < last:
             self._steps()
         self.checkpoints.wait()
         path = self.checkpoints.path(self.checkpoints.steps()[-1])
@@ -292,6 +335,18 @@ class _Run:
                     pending = None
                     with self.clock.paused():
                         self._evaluate_and_save(preempted)
+
+    def _evaluate_what_was_left_out(self) -> None:
+        """Makes the evaluation of the step gone on from, if a stop came before it was done."""
+        records = writers.read_metrics(self.config.model_dir)
+        self.results = {r["kind"]: r for r in records if r["kind"] in ("train", "eval")}
+        is_done = self.results.get("eval", {}).get("step") == self.step
+        if self.step > self.config.step_offset and self._evaluation_is_due() and not is_done:
+            try:
+                with self.guard.interruptible():
+                    self._evaluate()
+            except Interrupted:
+                raise self._preempted() from None
 
     def _batch(self, rows: HostBatch) -> dict[str, jax.Array]:
         return arrays.global_batch(rows, self.spec.model.rules, self.mesh)
@@ -339,8 +394,12 @@ class _Run:
         """Does what is due after the current step, whose metrics are in and finite."""
         config = self.config
         evaluated = None
-        if config.eval_period and self._due(config.eval_period) and not preempted:
-            evaluated = self._evaluate()
+        if self._evaluation_is_due() and not preempted:
+            try:
+                with self.guard.interruptible():
+                    evaluated = self._evaluate()
+            except Interrupted:
+                preempted = True
         if preempted or self._due(config.checkpoint_period):
             self._log(self.step, "data", self.iterator.report())
             self.checkpoints.save(
@@ -352,10 +411,17 @@ class _Run:
             )
         if preempted:
             self.checkpoints.wait()
-            raise errors.PreemptedError(
-                f"asked to stop at step {self.step} of {config.last_step}; saved "
-                f"{self.checkpoints.path(self.step)}; start the same command again to go on"
-            )
+            raise self._preempted()
+
+    def _preempted(self) -> errors.PreemptedError:
+        path = self.checkpoints.path(self.step)
+        return errors.PreemptedError(
+            f"asked to stop at step {self.step} of {self.config.last_step}; saved {path}, "
+            f"{self.guard.waited_s():.1f} s after the signal; start the same command again to go on"
+        )
+
+    def _evaluation_is_due(self) -> bool:
+        return self.config.eval_period > 0 and self._due(self.config.eval_period)
 
     def _evaluate(self) -> dict[str, Any]:
         """Returns the validation loss and what `eval_fn` gives, and logs them."""

@@ -144,6 +144,7 @@ def test_counts_follow_the_rates_and_passes_the_sizes(store):
         seen = report["examples"][name]
         assert window * rate - 1 < seen < (window + 100) * rate + 1
         assert report["epochs"][name] == seen / SIZES[name]
+        assert report["shares"][name] == seen / total
     assert window <= total <= window + 100
     assert report["epochs"]["b"] > 1
 

@@ -13,7 +13,7 @@ import pytest
 from flan_jax.core.errors import UsageError
 from flan_jax.core.tree import flatten, unflatten
 from flan_jax.inference import decode
-from flan_jax.models.t5 import T5, T5Config, stack_layers
+from flan_jax.models.t5 import T5, T5Config
 
 CONFIG = T5Config(
     vocab_size=32, emb_dim=16, num_heads=2, head_dim=8, num_encoder_layers=1, num_decoder_layers=2,
@@ -34,7 +34,7 @@ def params(model):
     draw = {path: rng.normal(size=leaf.shape).astype(np.float32) for path, leaf in shapes.items()}
     # Sharp attention and logits, so that the greedy tokens vary with inputs and position.
     tree = unflatten({path: leaf * leaf.shape[0] ** -0.4 for path, leaf in draw.items()})
-    return stack_layers(tree) if model.config.scan_layers else tree
+    return model.from_other_layout(tree) if model.config.scan_layers else tree
 
 
 @functools.partial(jax.jit, static_argnames="model")

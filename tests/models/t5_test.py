@@ -15,7 +15,7 @@ import pytest
 
 from flan_jax.core.errors import UsageError
 from flan_jax.core.tree import flatten, unflatten
-from flan_jax.models.t5 import T5, T5Config, stack_layers, unstack_layers
+from flan_jax.models.t5 import T5, T5Config
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 SMALL = T5Config(
@@ -179,7 +179,7 @@ def test_the_first_loss_is_that_of_t5x(scan_layers):
     curve = json.loads((GOLDEN / "t5x_loss_curves.json").read_text())["curves"]["default"]
     want = next(value for value in curve.values() if isinstance(value, list))[0]
     model = T5(dataclasses.replace(GOLDEN_CONFIG, scan_layers=scan_layers))
-    logits = _apply(model, stack_layers(params) if scan_layers else params, batch)
+    logits = _apply(model, model.from_other_layout(params) if scan_layers else params, batch)
     logits = np.asarray(logits, np.float64)
     log_z = np.log(np.exp(logits).sum(-1))
     targets = batch["decoder_target_tokens"]
@@ -239,14 +239,15 @@ def test_padding_changes_nothing(params):
 def test_scanned_layers_give_the_logits_of_a_loop(params):
     scanned = T5(dataclasses.replace(SMALL, scan_layers=True))
     loop = _apply(T5(SMALL), params, _batch())
-    scan = _apply(scanned, stack_layers(params), _batch())
+    scan = _apply(scanned, scanned.from_other_layout(params), _batch())
     np.testing.assert_allclose(scan, loop, rtol=1e-5, atol=1e-5)
 
 
 def test_stacking_can_be_undone(params):
-    stacked = stack_layers(params)
+    scanned = T5(dataclasses.replace(SMALL, scan_layers=True))
+    stacked = scanned.from_other_layout(params)
     assert stacked["decoder"]["layers"]["mlp"]["wo"]["kernel"].shape == (40, 3, 24)
-    back = flatten(unstack_layers(stacked))
+    back = flatten(scanned.other_layout.from_other_layout(stacked))
     for path, leaf in flatten(params).items():
         np.testing.assert_array_equal(back[path], leaf)
 
@@ -271,7 +272,7 @@ def test_initial_parameters_are_distributed_as_those_of_t5x(drawn):
 def test_scanned_and_looped_initialization_are_bit_equal(drawn):
     scanned = T5(dataclasses.replace(GOLDEN_CONFIG, scan_layers=True))
     got = flatten(jax.jit(scanned.init)(jax.random.key(7)))
-    want = flatten(stack_layers(drawn))
+    want = flatten(scanned.from_other_layout(drawn))
     assert got.keys() == want.keys() == flatten(scanned.logical_axes()).keys()
     for path, leaf in got.items():
         np.testing.assert_array_equal(leaf, want[path], err_msg=path)
@@ -309,7 +310,7 @@ def test_without_training_dropout_does_nothing(params):
 def test_scanned_layers_drop_the_same_numbers(params, dropped):
     model = T5(dataclasses.replace(SMALL, dropout_rate=0.2, scan_layers=True))
     key = jax.random.key(0)
-    scanned = _apply(model, stack_layers(params), _batch(), train=True, dropout_key=key)
+    scanned = _apply(model, model.from_other_layout(params), _batch(), train=True, dropout_key=key)
     np.testing.assert_allclose(scanned, dropped[0], rtol=1e-5, atol=2e-5)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from flan_jax.core.errors import UsageError
 from flan_jax.core.tree import flatten, unflatten
-from flan_jax.models.t5 import T5, T5Config, stack_layers
+from flan_jax.models.t5 import T5, T5Config
 from flan_jax.parallel import arrays
 from flan_jax.parallel.mesh import MeshShape, make_mesh
 from flan_jax.parallel.rules import preset
@@ -243,16 +243,13 @@ def test_scanned_layers_train_like_a_loop(tiny_params):
                 lambda x, i=i: x * (1.0 + 0.1 * i), params[stack]["layers_0"]
             )
     looped, looped_state = run(tiny_spec(config=deep), params, batches, one_device())
-    scanned, scanned_state = run(
-        tiny_spec(config=dataclasses.replace(deep, scan_layers=True)),
-        stack_layers(params),
-        batches,
-        one_device(),
-    )
+    spec = tiny_spec(config=dataclasses.replace(deep, scan_layers=True))
+    to_stacks = spec.model.from_other_layout
+    scanned, scanned_state = run(spec, to_stacks(params), batches, one_device())
     for ours, theirs in zip(scanned, looped, strict=True):
         assert ours["objective"] == pytest.approx(theirs["objective"], rel=1e-5)
         assert ours["update_norm"] == pytest.approx(theirs["update_norm"], rel=1e-4)
-    assert_close(scanned_state.params, stack_layers(looped_state.params), rtol=1e-4, atol=1e-5)
+    assert_close(scanned_state.params, to_stacks(looped_state.params), rtol=1e-4, atol=1e-5)
 
 
 def test_dropout_depends_on_key_and_step_alone(tiny_params):
