@@ -10,6 +10,8 @@ from flan_jax.core import settings
 
 @dataclasses.dataclass(frozen=True)
 class Inner:
+    """Has a field that may change."""
+
     rate: float
     note: str = "a"
 
@@ -18,6 +20,8 @@ class Inner:
 
 @dataclasses.dataclass(frozen=True)
 class Outer:
+    """Holds another."""
+
     inner: Inner
     sizes: tuple[int, ...] = (1, 2)
     more: object = None
@@ -25,6 +29,8 @@ class Outer:
 
 @dataclasses.dataclass(frozen=True)
 class Other:
+    """Has the same field as `Inner`."""
+
     rate: float
 
 
