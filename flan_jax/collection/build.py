@@ -31,6 +31,7 @@ from flan_jax.core.errors import DataError, FlanError, IncompleteError, UsageErr
 from flan_jax.core.progress import Progress, say
 
 _NUM_NAMED = 10  # failures that an error message lists before it only counts them
+_NUM_PLACES = 3  # places of malformed rows that the manifest keeps for each reason
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,12 +97,9 @@ def build(
     _check_arguments(plan, splits, num_workers)
     _import_modules(plan.module_imports)
     vocabulary_facts = _vocabulary_facts(load_vocabulary(vocabulary))
-    mixtures = {
-        name: registry.mixture_members(name, skip_missing=skip_unavailable)
-        for name in (mixture, *submixtures)
-    }
-    tasks = sorted(set().union(*mixtures.values()))
-    skipped = sorted(set().union(*map(foreign.task_names, mixtures)) - set(tasks))
+    members = {name: _members(name, skip_unavailable) for name in (mixture, *submixtures)}
+    tasks = sorted(set().union(*members.values()))
+    skipped = sorted(set().union(*map(foreign.task_names, members)) - set(tasks))
     if skipped:
         say(f"build: left out {len(skipped)} tasks whose data is not here: {', '.join(skipped)}")
     jobs = _jobs(tasks, splits)
@@ -110,6 +108,9 @@ def build(
         (Path(out) / store_lib.MANIFEST).unlink(missing_ok=True)
         results = _run(plan, jobs, num_workers)
         _raise_failures(results, mixture)
+        mixtures = {
+            name: registry.mixture_members(name, skip_missing=skip_unavailable) for name in members
+        }
         entries: dict[str, dict[str, Any]] = {}
         for result in sorted(results, key=lambda r: (r.task, r.split)):
             entries.setdefault(result.task, {})[result.split] = result.entry
@@ -154,6 +155,18 @@ def _vocabulary_facts(vocabulary: Vocabulary) -> dict[str, Any]:
 def _import_modules(names: Sequence[str]) -> None:
     for name in names:
         modules.import_tasks(name, "module_imports of the build")
+
+
+def _members(mixture: str, skip_missing: bool) -> list[str]:
+    """Returns the names of a mixture's tasks, those included whose files cannot be read.
+
+    Such a task has no size and the mixture no rates; building it says what is wrong with the file.
+    """
+    try:
+        return list(registry.mixture_members(mixture, skip_missing=skip_missing))
+    except (DataError, OSError):
+        specs = {task: registry.get_spec(task) for task in foreign.task_names(mixture)}
+        return [task for task, spec in specs.items() if not (spec and spec.source.missing())]
 
 
 def _jobs(tasks: Sequence[str], splits: Sequence[str]) -> list[tuple[str, str]]:
@@ -209,10 +222,13 @@ def _build_one(plan: _Plan, task: str, split: str) -> _Result:
         return _Result(task, split, entry=_build_split(plan, task, split))
     except FlanError as error:
         return _Result(task, split, error=str(error))
+    except OSError as error:
+        return _Result(task, split, error=f"{error.strerror or error}: {error.filename}")
     except Exception as error:  # a user's source or field mapping may raise anything
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{frame.filename}:{frame.lineno}"
-        return _Result(task, split, error=f"{type(error).__name__}: {error} (at {place})")
+        notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
+        what = f"{type(error).__name__}: {error} (at {frame.filename}:{frame.lineno}{notes})"
+        return _Result(task, split, error=what)
 
 
 def _build_split(plan: _Plan, task: str, split: str) -> dict[str, Any]:
@@ -223,25 +239,49 @@ def _build_split(plan: _Plan, task: str, split: str) -> dict[str, Any]:
     if (entry := store_lib.read_finished(folder, facts["key"])) is not None:
         # How answers are scored decides no token, so it is as the task says now.
         return entry | {name: facts[name] for name in ("metrics", "postprocessor")}
-    dropped: collections.Counter[str] = collections.Counter()
-    num_trimmed = 0
+    dropped, num_trimmed = _DropCounts(), 0
     with TaskWriter(folder, store_lib.token_dtype(vocabulary.padded_size)) as writer:
         for example in _examples(plan, vocabulary, task, split):
             if isinstance(example, Dropped):
-                dropped[example.reason] += 1
+                dropped.add(example)
                 continue
             writer.add(example.tokens["inputs"], example.tokens["targets"], example.text)
             num_trimmed += bool(example.text["meta"].get("trimmed"))
             if writer.num_examples == plan.limit:
                 break
         if not writer.num_examples:
-            reasons = ", ".join(f"{reason} ({num})" for reason, num in dropped.most_common())
             raise DataError(
-                f"no examples: {dropped.total()} rows, dropped: {reasons or 'none'}; mend the "
-                "task or leave it out of the mixture"
+                f"no examples: {dropped.num.total()} rows, dropped: {dropped}; mend the task or "
+                "leave it out of the mixture"
             )
-        facts |= {"dropped": dict(dropped), "num_trimmed": num_trimmed}
+        facts |= dropped.facts() | {"num_trimmed": num_trimmed}
         return writer.finish(facts)
+
+
+class _DropCounts:
+    """How many rows were dropped for each reason, and where the first of them are."""
+
+    def __init__(self):
+        self.num: collections.Counter[str] = collections.Counter()
+        self.places: dict[str, list[str]] = {}
+
+    def add(self, row: Dropped) -> None:
+        self.num[row.reason] += 1
+        if row.where:
+            places = self.places.setdefault(row.reason, [])
+            if len(places) < _NUM_PLACES:
+                places.append(row.where)
+
+    def facts(self) -> dict[str, Any]:
+        """Returns the part of the manifest's entry; `dropped_at` only if a place is known."""
+        return {"dropped": dict(self.num)} | ({"dropped_at": self.places} if self.places else {})
+
+    def __str__(self) -> str:
+        parts = []
+        for reason, num in self.num.most_common():
+            first = f", first at {self.places[reason][0]}" if reason in self.places else ""
+            parts.append(f"{reason} ({num}{first})")
+        return ", ".join(parts) or "none"
 
 
 def _function_name(function: Callable[..., Any]) -> str:

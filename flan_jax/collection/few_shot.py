@@ -8,6 +8,7 @@ for every query of the task, so that drawing needs no second pass over the sourc
 
 from collections.abc import Callable, Sequence
 
+from flan_jax.collection.parsing import Malformed
 from flan_jax.collection.sources import choose
 from flan_jax.collection.spec import TRAIN, Drop, Fields, TaskSpec
 from flan_jax.core.rng import ExampleKey
@@ -38,14 +39,15 @@ class ExemplarPool:
         chosen = choose(num_rows, spec.few_shot.pool_size, seed, f"{spec.name}/exemplars")
         left = num_rows if chosen is None else len(chosen)
         entries = []
-        for index, (position, row) in enumerate(spec.source.rows(TRAIN)):
+        rows = ((i, row) for i, row in spec.source.rows(TRAIN) if not isinstance(row, Malformed))
+        for position, (index, row) in enumerate(rows):
             if left == 0:
                 break
-            if chosen is not None and index not in chosen:
+            if chosen is not None and position not in chosen:
                 continue
             left -= 1
             try:
-                entries.append((position, spec.fields(row)))
+                entries.append((index, spec.map_row(row, TRAIN, index)))
             except Drop:
                 continue
         return cls(entries, exclude_self=spec.few_shot.exclude_self)

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from flan_jax.collection import seqio_source, vocabularies
 from flan_jax.collection.spec import TRAIN, TaskSpec
-from flan_jax.core.errors import UsageError, unknown_name
+from flan_jax.core.errors import DataError, UsageError, unknown_name
 
 Rate = float | Callable[[Any], float]
 
@@ -228,6 +228,7 @@ def mixture_members(name: str, *, skip_missing: bool = False) -> dict[str, float
 
     Raises:
         UsageError: the name is unknown; or known, but its data is not there: with the remedy.
+        DataError: a file cannot be read, or no member has a row.
     """
     if reason := unavailable_reason(name):
         raise UsageError(f"{name!r} is not available: {reason}")
@@ -247,7 +248,9 @@ def mixture_members(name: str, *, skip_missing: bool = False) -> dict[str, float
     rates = {task.name: float(provider.get_rate(task)) for task in tasks if task.name not in gone}
     total = sum(rates.values())
     if not total > 0:
-        raise UsageError(f"mixture {name!r}: its rates sum to {total}; every member is empty")
+        raise DataError(
+            f"mixture {name!r}: every member is empty (its rates sum to {total:g}); inspect them"
+        )
     return {task: rate / total for task, rate in sorted(rates.items())}
 
 

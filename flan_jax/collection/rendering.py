@@ -16,6 +16,7 @@ from typing import Any
 from flan_jax.collection import options as options_lib
 from flan_jax.collection import spec as spec_lib
 from flan_jax.collection.few_shot import ExemplarPool
+from flan_jax.collection.parsing import Malformed
 from flan_jax.collection.prompts import FORWARD, OPTIONS_SLOT, Template
 from flan_jax.collection.sources import choose
 from flan_jax.collection.spec import Drop, Fields, TaskSpec
@@ -56,6 +57,8 @@ class Dropped:
 
     index: int
     reason: str
+    # File and line, if they are known: malformed rows say where they are.
+    where: str = ""
 
 
 def render(
@@ -105,7 +108,8 @@ def render_task(
     """Yields one `Rendered` or `Dropped` for every row of the split, in source order.
 
     The cap limits the train split: a seeded choice of at most `cap` rows is rendered, the others
-    are dropped as such. `limit` ends the iteration after that many rendered examples.
+    are dropped as such; malformed rows are dropped too and do not count towards it. `limit` ends
+    the iteration after that many rendered examples.
     """
     if reason := spec.source.missing():
         raise UsageError(f"task {spec.name!r}: {reason}")
@@ -121,18 +125,25 @@ def render_task(
     if is_train and spec.cap is not None:
         chosen = choose(spec.source.num_rows(split), spec.cap, seed, f"{spec.name}/cap")
     key_name = spec.name if is_train else f"{spec.name}/{split}"
-    num_rendered = 0
-    for position, (index, row) in enumerate(spec.source.rows(split)):
+    num_rendered, position = 0, -1
+    for index, row in spec.source.rows(split):
+        if isinstance(row, Malformed):
+            drop = spec_lib.malformed(row)
+            yield Dropped(index, drop.reason, drop.where)
+            continue
+        position += 1
         if chosen is not None and position not in chosen:
             yield Dropped(index, f"beyond the cap of {spec.cap}")
             continue
         try:
-            fields = spec.fields(row)
+            fields = spec.map_row(row, split, index)
             key = ExampleKey(seed, key_name, index)
             example = renderer.render(fields, key, index if is_train else None)
         except Drop as drop:
-            yield Dropped(index, drop.reason)
+            yield Dropped(index, drop.reason, drop.where)
             continue
+        except UsageError as error:
+            raise UsageError(f"row {index} of {split!r}: {error}") from None
         except Exception as error:
             error.add_note(f"while rendering row {index} of {split!r} of task {spec.name!r}")
             raise
@@ -265,7 +276,7 @@ class _Renderer:
             query.key, num, train_index=train_index, same=same
         ):
             shot = query.exemplar(fields, index)
-            if slots & shot.absent or (query.shows_options and not shot.shows_options):
+            if not slots <= shot.values.keys() or (query.shows_options and not shot.shows_options):
                 continue
             try:
                 target = shot.targets(template)[0]

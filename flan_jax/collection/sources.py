@@ -3,8 +3,8 @@
 """Where rows come from: generators, Natural-Instructions JSON, CoT TSV, JSON lines.
 
 A source is a small picklable value; making one opens nothing. Rows come in a fixed order, each
-with its index. A malformed row is a `DataError` that names file, line or instance, and fault.
-Online data sets (TFDS, Hugging Face) are not here.
+with its index; a `Malformed` stands in the place of one that cannot be read. A file that cannot be
+read as a whole is a `DataError`. Online data sets (TFDS, Hugging Face) are not here.
 """
 
 import dataclasses
@@ -12,13 +12,14 @@ import functools
 import hashlib
 import importlib.resources
 import inspect
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from flan_jax.collection import parsing
+from flan_jax.collection.parsing import InstructionTask, Malformed
 from flan_jax.core import files
 from flan_jax.core.errors import DataError, UsageError
 from flan_jax.core.rng import ExampleKey
@@ -30,11 +31,11 @@ class Source(Protocol):
     """What a task reads: rows of named splits."""
 
     def num_rows(self, split: str) -> int:
-        """Returns how many rows `split` has."""
+        """Returns how many rows `split` has, malformed ones not counted."""
         ...
 
-    def rows(self, split: str) -> Iterator[tuple[int, Row]]:
-        """Yields (index, row) in order; a malformed row is a `DataError`."""
+    def rows(self, split: str) -> Iterator[tuple[int, Row | Malformed]]:
+        """Yields (index, row) in order; a file that cannot be read is a `DataError`."""
         ...
 
     def fingerprint(self, split: str) -> str:
@@ -86,7 +87,7 @@ class GeneratedSource:
 
 @dataclasses.dataclass(frozen=True)
 class JsonLinesSource:
-    """One JSON object a line, UTF-8, one file a split; blank lines are not allowed.
+    """One JSON object a line, UTF-8, one file a split.
 
     Args:
         paths: ((split, path), ...), or a dict of the same.
@@ -99,23 +100,20 @@ class JsonLinesSource:
         object.__setattr__(self, "paths", tuple(sorted((s, str(p)) for s, p in pairs)))
 
     def num_rows(self, split: str) -> int:
-        """Returns the number of lines of the split's file."""
-        return sum(1 for _ in self.rows(split))
+        """Returns the number of lines of the split's file that hold an object."""
+        return _num_well_formed(self, split, self.fingerprint(split))
 
-    def rows(self, split: str) -> Iterator[tuple[int, Row]]:
+    def rows(self, split: str) -> Iterator[tuple[int, Row | Malformed]]:
         """Yields (line index from 0, object)."""
         path = dict(self.paths).get(split)
         if path is None:
             return
         path = resolve(path)
-        for index, line in enumerate(read_lines(path)):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}:{index + 1}: not valid JSON ({error.msg})") from None
-            if not isinstance(row, dict):
-                raise DataError(f"{path}:{index + 1}: need a JSON object, got {type(row).__name__}")
-            yield index, row
+        for index, line in enumerate(parsing.read_lines(path)):
+            if isinstance(line, str):
+                yield index, parsing.parse_object(line, f"{path.name}:{index + 1}")
+            else:
+                yield index, line
 
     def fingerprint(self, split: str) -> str:
         """Returns the SHA-256 of the split's file."""
@@ -139,25 +137,19 @@ class NaturalInstructionsSource:
     path: str
 
     def num_rows(self, split: str) -> int:
-        """Returns the number of instances."""
-        return _num_instances(*_stamp(self.path)) if split == "train" else 0
+        """Returns the number of well-formed instances."""
+        return _num_well_formed(self, split, self.fingerprint(split))
 
-    def rows(self, split: str) -> Iterator[tuple[int, Row]]:
+    def rows(self, split: str) -> Iterator[tuple[int, Row | Malformed]]:
         """Yields (instance index, row)."""
         if split != "train":
             return
         task = _read_task(*_stamp(self.path))
-        shared = {"definitions": task["definitions"], "positives": task["positives"]}
-        for index, instance in enumerate(task["instances"]):
-            where = f"{self.path}: instance {index}"
-            if not isinstance(instance, dict):
-                raise DataError(f"{where}: need an object, got {type(instance).__name__}")
-            row = {
-                "id": str(instance.get("id", "")),
-                "input": _text(instance, "input", where),
-                "outputs": _texts(instance, "output", where),
-            }
-            yield index, row | shared
+        shared = {"definitions": task.definitions, "positives": task.positives}
+        name = resolve(self.path).name
+        for index, instance in enumerate(task.instances):
+            row = parsing.parse_instance(instance, f"{name} instance {index}")
+            yield index, row if isinstance(row, Malformed) else row | shared
 
     def fingerprint(self, split: str) -> str:
         """Returns the SHA-256 of the file."""
@@ -181,23 +173,25 @@ class CotTsvSource:
     COLUMNS = ("question", "answer", "rationale")
 
     def num_rows(self, split: str) -> int:
-        """Returns the number of lines."""
-        return sum(1 for _ in read_lines(resolve(self.path))) if split == "train" else 0
+        """Returns the number of lines of three columns."""
+        return _num_well_formed(self, split, self.fingerprint(split))
 
-    def rows(self, split: str) -> Iterator[tuple[int, Row]]:
+    def rows(self, split: str) -> Iterator[tuple[int, Row | Malformed]]:
         """Yields (line index from 0, row)."""
         if split != "train":
             return
         path = resolve(self.path)
-        for index, line in enumerate(read_lines(path)):
-            cells = line.split("\t")
-            if len(cells) != len(self.COLUMNS):
-                raise DataError(
-                    f"{path}:{index + 1}: need {len(self.COLUMNS)} columns "
-                    f"({', '.join(self.COLUMNS)}) between tabs, got {len(cells)}"
-                )
-            texts = [cell.replace("\\n", "\n") for cell in cells]
-            yield index, dict(zip(self.COLUMNS, texts, strict=True))
+        num = len(self.COLUMNS)
+        for index, line in enumerate(parsing.read_lines(path)):
+            if isinstance(line, Malformed):
+                yield index, line
+                continue
+            texts = [cell.replace("\\n", "\n") for cell in line.split("\t")]
+            if len(texts) == num:
+                yield index, dict(zip(self.COLUMNS, texts, strict=True))
+            else:
+                reason = f"need {num} columns between tabs"
+                yield index, Malformed(f"{path.name}:{index + 1}", reason)
 
     def fingerprint(self, split: str) -> str:
         """Returns the SHA-256 of the file."""
@@ -213,7 +207,8 @@ class HeldOutSource:
     """Cuts a validation split out of a source that has only `train`.
 
     Rows that agree in the column `by` stay on one side, so nothing in validation is also trained
-    on. Which values are held out depends on the values and `seed` alone.
+    on. Which values are held out depends on the values and `seed` alone. Rows without a value,
+    the malformed ones among them, stay in train.
 
     Args:
         base: the source.
@@ -230,11 +225,11 @@ class HeldOutSource:
     seed: int = 0
 
     def num_rows(self, split: str) -> int:
-        """Returns how many rows of the base are on this side."""
+        """Returns how many rows of the base are on this side, malformed ones not counted."""
         held, num = _held_out(self, self.base.fingerprint("train"))
         return {"train": num - len(held), "validation": len(held)}.get(split, 0)
 
-    def rows(self, split: str) -> Iterator[tuple[int, Row]]:
+    def rows(self, split: str) -> Iterator[tuple[int, Row | Malformed]]:
         """Yields (index in the base, row) of this side."""
         held, _ = _held_out(self, self.base.fingerprint("train"))
         for index, row in self.base.rows("train"):
@@ -285,16 +280,10 @@ def resolve(path: str) -> Path:
 
 def read_lines(path: str | os.PathLike) -> Iterator[str]:
     r"""Yields the lines of a UTF-8 file without their `\n`; other bytes are a `DataError`."""
-    with open(path, "rb") as file:
-        for number, raw in enumerate(file, start=1):
-            try:
-                line = raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{path}:{number}: not UTF-8 text ({error.reason} at byte {error.start} of "
-                    "the line); convert the file to UTF-8"
-                ) from None
-            yield line.removesuffix("\n").removesuffix("\r")
+    for number, line in enumerate(parsing.read_lines(path), start=1):
+        if isinstance(line, Malformed):
+            raise DataError(f"{path}:{number}: {line.reason}; convert the file to UTF-8")
+        yield line
 
 
 def code_fingerprint(function: Callable) -> str:
@@ -359,82 +348,37 @@ def _file_hash_cached(path: str, size: int, mtime_ns: int) -> str:
 
 
 @functools.lru_cache(maxsize=1 << 16)
+def _num_well_formed(source: Source, split: str, fingerprint: str) -> int:
+    return sum(not isinstance(row, Malformed) for _, row in source.rows(split))
+
+
+@functools.lru_cache(maxsize=1 << 16)
 def _held_out(source: HeldOutSource, fingerprint: str) -> tuple[frozenset[int], int]:
     """Returns the base indices of the validation side, and the number of rows of both sides."""
-    indices: dict[Any, list[int]] = {}
+    indices: dict[Hashable, list[int]] = {}
     num = 0
     for index, row in source.base.rows("train"):
-        if source.by not in row:
-            raise UsageError(f"rows have no column {source.by!r} to divide by, only {sorted(row)}")
-        indices.setdefault(row[source.by], []).append(index)
+        if isinstance(row, Malformed):
+            continue
         num += 1
+        if source.by in row:
+            value = row[source.by]
+            key = value if isinstance(value, Hashable) else repr(value)
+            indices.setdefault(key, []).append(index)
+    if num and not indices:
+        raise UsageError(
+            f"{source.base}: no row has the column {source.by!r} to divide by; name another column"
+        )
 
     def rank(value) -> bytes:
-        return hashlib.blake2b(f"{source.seed}\x00{value}".encode(), digest_size=16).digest()
+        text = f"{source.seed}\x00{value}"
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
     wanted = min(source.most, int(source.fraction * len(indices)) or int(len(indices) > 1))
     held = sorted(indices, key=rank)[:wanted]
     return frozenset(i for value in held for i in indices[value]), num
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _num_instances(path: str, size: int, mtime_ns: int) -> int:
-    return len(_read_task(path, size, mtime_ns)["instances"])
-
-
 @functools.lru_cache(maxsize=2)
-def _read_task(path: str, size: int, mtime_ns: int) -> dict[str, list]:
-    """Returns the definitions, positive examples and (unchecked) instances of a task file."""
-    task = files.read_json(path)
-    if not isinstance(task, dict):
-        raise DataError(f"{path}: need a JSON object, got {type(task).__name__}")
-    if not isinstance(task.get("Instances"), list):
-        raise DataError(f"{path}: 'Instances' must be a list, got {_kind(task, 'Instances')}")
-    given = task.get("Positive Examples", [])
-    if not isinstance(given, list):
-        raise DataError(
-            f"{path}: 'Positive Examples' must be a list, got {_kind(task, 'Positive Examples')}"
-        )
-    positives = []
-    for number, example in enumerate(given):
-        where = f"{path}: positive example {number}"
-        if not isinstance(example, dict):
-            raise DataError(f"{where}: need an object, got {type(example).__name__}")
-        outputs = _texts(example, "output", where)
-        explanation = example.get("explanation") or ""
-        if not isinstance(explanation, str):
-            raise DataError(f"{where}: 'explanation' must be a text, got {explanation!r:.40}")
-        positives.append(
-            {
-                "input": _text(example, "input", where),
-                "output": outputs[0] if outputs else "",
-                "explanation": explanation,
-            }
-        )
-    definitions = [d for d in _texts(task, "Definition", path) if d.strip()]
-    if not definitions:
-        raise DataError(f"{path}: 'Definition' is empty; a task needs one")
-    return {"definitions": definitions, "positives": positives, "instances": task["Instances"]}
-
-
-def _text(holder: dict[str, Any], key: str, where: str) -> str:
-    if not isinstance(holder.get(key), str):
-        raise DataError(f"{where}: {key!r} must be a text, got {_kind(holder, key)}")
-    return holder[key]
-
-
-def _texts(holder: dict[str, Any], key: str, where: str) -> list[str]:
-    value = holder.get(key)
-    if isinstance(value, str):
-        return [value]
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise DataError(
-            f"{where}: {key!r} must be a text or a list of texts, got {_kind(holder, key)}"
-        )
-    return value
-
-
-def _kind(holder: dict[str, Any], key: str) -> str:
-    if key not in holder:
-        return "nothing: the key is missing"
-    return f"{holder[key]!r:.60}"
+def _read_task(path: str, size: int, mtime_ns: int) -> InstructionTask:
+    return parsing.read_instruction_task(path)

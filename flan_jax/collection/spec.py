@@ -10,13 +10,15 @@ Making one opens no file.
 import dataclasses
 import hashlib
 import re
+import traceback
 from collections.abc import Callable
 from typing import Any
 
+from flan_jax.collection.parsing import LONE_SURROGATE, Malformed, is_encodable
 from flan_jax.collection.prompts import TemplateGroup
 from flan_jax.collection.sources import Row, Source, code_fingerprint
 from flan_jax.core import files
-from flan_jax.core.errors import UsageError
+from flan_jax.core.errors import DataError, FlanError, UsageError
 
 Fields = dict[str, Any]
 MetricFn = Callable[[list, list], dict[str, float]]
@@ -50,11 +52,19 @@ DELIMITERS = (
 
 
 class Drop(Exception):  # noqa: N818 - a verdict on a row, not an error
-    """Raised by a field mapping to leave a row out; the row is counted under `reason`."""
+    """Raised by a field mapping to leave a row out; the row is counted under `reason`.
 
-    def __init__(self, reason: str):
+    `where` says in which file and line the row is, if that is known.
+    """
+
+    def __init__(self, reason: str, where: str = ""):
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.where = reason, where
+
+
+def malformed(row: Malformed) -> Drop:
+    """Returns the verdict on a row that cannot be read."""
+    return Drop(f"malformed: {row.reason}", row.where)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,6 +145,38 @@ class TaskSpec:
         if not set(self.splits) <= set(SPLITS) or not self.splits:
             raise UsageError(f"task {self.name!r}: splits {self.splits!r} must be out of {SPLITS}")
 
+    def map_row(self, row: Row, split: str, index: int) -> Fields:
+        """Returns the fields of the row `index` of `split`.
+
+        Raises:
+            Drop: the mapping leaves the row out, or it has text that UTF-8 cannot hold.
+            DataError: the row lacks what the mapping needs, or the mapping gives no fields.
+        """
+        where = f"task {self.name!r}: row {index} of {split!r}"
+        try:
+            fields = self.fields(row)
+        except (Drop, FlanError):
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            fault = f"fails with {type(error).__name__}: {error}"
+            if isinstance(error, KeyError):
+                fault = f"asks for {error}, which is not there"
+            raise DataError(
+                f"{where}: its field mapping {fault} ({frame.filename}:{frame.lineno}); the row "
+                f"has {sorted(map(str, row))}: mend it, or let the mapping raise Drop for such rows"
+            ) from error
+        for name, value in fields.items():
+            texts = _texts(value)
+            if texts is None:
+                raise DataError(
+                    f"{where} gives a field {name!r} of {value!r:.60}; it must be a text, a list "
+                    "of texts or of dicts of texts, or None: make the field mapping give that"
+                )
+            if not all(map(is_encodable, texts)):
+                raise malformed(Malformed(f"row {index}", LONE_SURROGATE))
+        return fields
+
     def fingerprint(self) -> str:
         """Returns a hash of all that decides the rendered text, but for the source's content.
 
@@ -153,3 +195,17 @@ class TaskSpec:
             "trim_field": self.trim_field,
         }
         return hashlib.sha256(files.dumps(parts).encode()).hexdigest()
+
+
+def _texts(value: Any) -> list[str] | None:
+    """Returns the texts that a field's value holds; None if it is no such value."""
+    if isinstance(value, str):
+        return [value]
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        return None
+    texts = []
+    for item in value:
+        texts += item.values() if isinstance(item, dict) else [item]
+    return texts if all(isinstance(text, str) for text in texts) else None

@@ -80,19 +80,26 @@ def print_store(store) -> None:
     """Says what a store holds, and every reason for which rows were dropped."""
     splits: dict[str, list[int]] = {}
     dropped: dict[str, int] = {}
-    for entries in store.manifest["tasks"].values():
-        for split, entry in entries.items():
+    places: dict[str, str] = {}
+    num_trimmed = 0
+    for _, entries in sorted(store.manifest["tasks"].items()):
+        for split, entry in sorted(entries.items()):
             totals = splits.setdefault(split, [0, 0, 0, 0])
             counts = ("num_examples", "num_input_tokens", "num_target_tokens")
             for place, value in enumerate((1, *(entry[name] for name in counts))):
                 totals[place] += value
             for reason, num in entry["dropped"].items():
                 dropped[reason] = dropped.get(reason, 0) + num
+            for reason, found in entry.get("dropped_at", {}).items():
+                places.setdefault(reason, f", first at {found[0]}")
+            num_trimmed += entry["num_trimmed"]
     for split, (tasks, examples, inputs, targets) in sorted(splits.items()):
         say(
             f"build: {split}: {tasks} tasks, {examples} examples, {inputs} input and {targets} "
             "target tokens"
         )
     for reason, num in sorted(dropped.items()):
-        say(f"build: dropped {num}: {reason}")
+        say(f"build: dropped {num}: {reason}{places.get(reason, '')}")
+    if num_trimmed:
+        say(f"build: trimmed {num_trimmed}: an input was cut at its end to fit its length")
     say(f"build: the store is {store.path}")

@@ -89,13 +89,17 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 def read_json(path: str | os.PathLike) -> Any:
     """Reads a JSON file; malformed content is a `DataError` that names file, line and column."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}:{error.lineno}: not valid JSON ({error.msg} at column {error.colno})"
         ) from None
+    except RecursionError:
+        raise DataError(f"{path}: JSON nested too deeply to be read") from None
+    except ValueError as error:  # an integer of more than 4,300 digits
+        raise DataError(f"{path}: not valid JSON ({error})") from None
 
 
 def sha256_file(path: str | os.PathLike) -> str:

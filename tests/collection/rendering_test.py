@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from flan_jax.collection import options, spec
 from flan_jax.collection.few_shot import ExemplarPool
+from flan_jax.collection.parsing import Malformed
 from flan_jax.collection.prompts import TemplateGroup
 from flan_jax.collection.rendering import Dropped, Rendered, render, render_task
 from flan_jax.collection.sources import GeneratedSource
-from flan_jax.core.errors import UsageError
+from flan_jax.core.errors import DataError, UsageError
 from flan_jax.core.rng import ExampleKey
 
 COLOURS = ["red", "green", "blue", "grey"]
@@ -321,7 +322,10 @@ def test_empty_target_is_dropped():
     [
         (task({"input": "{title}"}), r"template 't0' asks for \{title\}"),
         (task({"kind": "few_shot"}), "no template serves setting 'zs_opt'.*few_shot, options any"),
-        (task(fields=lambda row: {"question": 3, "answer": "x"}), "'question' must be a text"),
+        (
+            task({"input": "{question} {title}"}),
+            "row 0 of 'train': task 'demo': template 't0' asks",
+        ),
         (task(option_styles=("dsh",)), "did you mean 'dash'"),
     ],
 )
@@ -339,9 +343,97 @@ def test_wrong_calls_are_named():
         list(render_task(task(), "train", 0, feature_lengths={"inputs": 3}))
 
 
-def test_failing_field_mapping_says_which_row():
-    with pytest.raises(KeyError) as caught:
-        list(render_task(task(fields=lambda row: {"question": row["nothing"]}), "train", 0))
+class Rows:
+    """A source of the rows it is given."""
+
+    def __init__(self, *rows):
+        self._rows = rows
+
+    def num_rows(self, split):
+        return sum(not isinstance(row, Malformed) for row in self._rows)
+
+    def rows(self, split):
+        return enumerate(self._rows)
+
+    def missing(self):
+        return None
+
+
+def rows_task(*rows, fields=dict, **changes):
+    return dataclasses.replace(task(**changes), source=Rows(*rows), fields=fields)
+
+
+def qa(number):
+    return {"question": f"q{number}", "answer": f"a{number}"}
+
+
+def test_malformed_rows_are_dropped_with_their_places_and_take_no_part_in_caps():
+    bad = [Malformed(f"x.tsv:{i}", "too short" if i % 2 else "odd") for i in range(6)]
+    good = [qa(i) for i in range(8)]
+    mixed = [row for pair in zip(bad, good[:6], strict=True) for row in pair] + good[6:]
+    for cap in (None, 5):
+        results = list(render_task(rows_task(*mixed, cap=cap), "train", 0))
+        assert len(results) == len(mixed)
+        dropped = [r for r in results if isinstance(r, Dropped) and "cap" not in r.reason]
+        assert [(r.index, r.reason, r.where) for r in dropped] == [
+            (2 * i, f"malformed: {row.reason}", row.where) for i, row in enumerate(bad)
+        ]
+        kept = [r.targets for r in results if isinstance(r, Rendered)]
+        assert kept == [r.targets for r in examples(rows_task(*good, cap=cap))]
+        assert len(kept) == (cap or 8)
+
+
+def test_malformed_rows_are_no_exemplars():
+    rows = [Malformed("x.tsv:1", "odd"), qa(1), Malformed("x.tsv:3", "odd"), qa(3), qa(4)]
+    few = spec.FewShot(min_shots=2, max_shots=2, pool_size=3)
+    shown = examples(rows_task(*rows, settings=(("fs_noopt", 1.0),), few_shot=few))
+    assert [sorted(r.meta["exemplars"]) for r in shown] == [[3, 4], [1, 4], [1, 3]]
+
+
+def test_rows_without_a_slot_of_the_template_are_no_exemplars():
+    demo = rows_task(qa(0), {"answer": "x"}, qa(2), settings=(("fs_noopt", 1.0),))
+    first = next(render_task(demo, "train", 0))
+    assert first.meta["exemplars"] == [2]
+
+
+def test_text_that_utf8_cannot_hold_is_dropped_and_is_no_exemplar():
+    rows = [qa(0), {"question": "\ud800", "answer": "x"}, qa(2), qa(3) | {"more": ["\udfff"]}]
+    demo = rows_task(*rows, settings=(("fs_noopt", 1.0),))
+    results = list(render_task(demo, "train", 0))
+    bad = "malformed: text with a lone surrogate, which UTF-8 cannot hold"
+    assert results[1] == Dropped(1, bad, "row 1") and results[3] == Dropped(3, bad, "row 3")
+    assert [results[0].meta["exemplars"], results[2].meta["exemplars"]] == [[2], [0]]
+
+
+def lacking(row):
+    return {"question": row["question"], "answer": row["reply"]}
+
+
+def mistyped(row):
+    return {"question": row["question"].strip(), "answer": row["answer"]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "row", "message"),
+    [
+        (lacking, qa(1), "asks for 'reply', which is not there .*has .'answer', 'question'.: mend"),
+        (mistyped, {"question": 3}, "fails with AttributeError: 'int' object .*: mend it, or let"),
+        (lambda row: row, {"question": 3}, "gives a field 'question' of 3; it must be a text"),
+        (lambda row: row, qa(1) | {"options": ["a", 1]}, r"a field 'options' of \['a', 1\]"),
+        (lambda row: row, qa(1) | {"ex": [{"in": None}]}, "gives a field 'ex' of "),
+    ],
+)
+def test_a_row_that_does_not_suit_its_mapping_is_one_line_with_task_row_and_field(
+    fields, row, message
+):
+    demo = rows_task(qa(0) | {"reply": "x"}, row, fields=fields)
+    with pytest.raises(DataError, match=f"^task 'demo': row 1 of 'train'.*{message}"):
+        list(render_task(demo, "train", 0))
+
+
+def test_a_defect_of_a_mapping_keeps_its_error_and_says_which_row():
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(render_task(task(fields=lambda row: {"question": 1 // row["n"]}), "train", 0))
     assert caught.value.__notes__ == ["while rendering row 0 of 'train' of task 'demo'"]
 
 

@@ -1,14 +1,17 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Sources: every malformed row is named, splits do not overlap, fingerprints follow content."""
+"""Sources: a malformed row is named and ends nothing, splits share nothing, hashes follow."""
 
+import dataclasses
 import functools
 import json
 import pickle
+from pathlib import Path
 
 import pytest
 
 from flan_jax.collection import sources
+from flan_jax.collection.parsing import Malformed
 from flan_jax.core.errors import DataError, UsageError
 
 
@@ -64,25 +67,77 @@ def test_generated_fingerprint_follows_function_arguments_count_and_version():
     assert len(others | {fingerprint()}) == 4
 
 
-def test_json_lines_source_names_file_and_line_of_a_bad_row(tmp_path):
+def test_json_lines_source_gives_objects_by_line(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": "x"}\n{"a": "y"}\n')
     source = sources.JsonLinesSource({"train": path})
     assert list(source.rows("train")) == [(0, {"a": "x"}), (1, {"a": "y"})]
     assert source.num_rows("train") == 2 and source.num_rows("validation") == 0
-    path.write_text('{"a": "x"}\n{"a": \n')
-    with pytest.raises(DataError, match=r"rows\.jsonl:2: not valid JSON"):
-        list(source.rows("train"))
-    path.write_text('{"a": "x"}\n[1]\n')
-    with pytest.raises(DataError, match=r"rows\.jsonl:2: need a JSON object, got list"):
-        list(source.rows("train"))
 
 
-def test_lines_that_are_not_utf8_are_named(tmp_path):
+SURROGATE = "text with a lone surrogate, which UTF-8 cannot hold"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"a": ', "not valid JSON"),
+        (b"[1]", "not a JSON object"),
+        (b'"text"', "not a JSON object"),
+        (b"", "empty line"),
+        (b" \t", "empty line"),
+        (b'{"a": "\xff"}', "not UTF-8 text"),
+        (b'{"a": "\xed\xa0\x80"}', "not UTF-8 text"),
+        (b'{"a": "\\ud800"}', SURROGATE),
+        (b'{"\\uDFFF": ["x"]}', SURROGATE),
+        (b'{"a": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", "JSON nested too deeply"),
+        (b'{"a": ' + b"9" * 5_000 + b"}", "JSON number of too many digits"),
+        (b'{"a": "\x00"}', "not valid JSON"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_malformed_line_of_json_is_named_and_ends_nothing(tmp_path, line, reason):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": "x"}\n' + line + b'\n{"a": "y"}\n')
+    source = sources.JsonLinesSource({"train": path})
+    assert list(source.rows("train")) == [
+        (0, {"a": "x"}), (1, Malformed("rows.jsonl:2", reason)), (2, {"a": "y"}),
+    ]  # fmt: skip
+    assert source.num_rows("train") == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "row"),
+    [
+        ('\ufeff{"a": "x"}', {"a": "x"}),
+        ('{"a": "x"}\r', {"a": "x"}),
+        ('{"a": "1\u2028\x85\\r2"}', {"a": "1\u2028\x85\r2"}),
+        ('{"a": "\\u0000"}', {"a": "\x00"}),
+        ('{"a": "\\ud83d\\ude00"}', {"a": "\U0001f600"}),
+        ('{"a": 1, "a": 2}', {"a": 2}),
+        ('{"a": 1e999, "b": -1e-999}', {"a": float("inf"), "b": -0.0}),
+        ('{"a": ""}', {"a": ""}),
+        ('{"a": "%s"}' % ("x" * 10_000_000), {"a": "x" * 10_000_000}),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_odd_lines_of_json_are_read_as_they_are(tmp_path, line, row):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(f"{line}\n".encode())
+    assert list(sources.JsonLinesSource({"train": path}).rows("train")) == [(0, row)]
+
+
+def test_a_line_that_is_not_utf8_is_named_and_ends_nothing(tmp_path):
     path = tmp_path / "rows.tsv"
-    path.write_bytes(b"q\ta\tr\nq\t\xff\tr\n")
-    with pytest.raises(DataError, match=r"rows\.tsv:2: not UTF-8 text .* convert"):
-        list(sources.CotTsvSource(str(path)).rows("train"))
+    path.write_bytes(b"q\ta\tr\nq\t\xff\tr\nq\ta\tr")
+    source = sources.CotTsvSource(str(path))
+    row = dict(zip(source.COLUMNS, "qar", strict=True))
+    assert list(source.rows("train")) == [
+        (0, row), (1, Malformed("rows.tsv:2", "not UTF-8 text")), (2, row),
+    ]  # fmt: skip
+    assert source.num_rows("train") == 2
+    with pytest.raises(DataError, match=r"/rows\.tsv:2: not UTF-8 text; convert the file to UTF-8"):
+        list(sources.read_lines(path))
 
 
 def test_missing_file_is_told_with_a_remedy_and_without_raising(tmp_path, monkeypatch):
@@ -123,22 +178,52 @@ def test_natural_instructions_reads_older_schemas(write_task):
     [
         ({"Instances": None}, "'Instances' must be a list, got nothing: the key is missing"),
         ({"Instances": {}}, "'Instances' must be a list"),
-        ({"Instances": ["x"]}, "instance 0: need an object, got str"),
-        ({"Instances": [{"output": ["x"]}]}, "instance 0: 'input' must be a text, got nothing"),
-        ({"Instances": [{"input": "x"}]}, "instance 0: 'output' must be a text or a list"),
-        ({"Instances": [{"input": "x", "output": [1]}]}, r"instance 0: 'output' .* got \[1\]"),
-        ({"Instances": [{"input": 3, "output": "x"}]}, "instance 0: 'input' must be a text, got 3"),
         ({"Definition": None}, "'Definition' must be a text or a list of texts, got nothing"),
         ({"Definition": [" "]}, "'Definition' is empty"),
+        ({"Definition": ["\ud800"]}, "definition or positive example: text with a lone surrogate"),
+        ({"Positive Examples": [3]}, "positive example 0: need an object, got int"),
         ({"Positive Examples": [{"input": "x"}]}, "positive example 0: 'output' must be"),
+        ({"Positive Examples": [{"output": "x"}]}, "positive example 0: 'input' must be"),
         ({"Positive Examples": 5}, "'Positive Examples' must be a list, got 5"),
     ],
 )
-def test_malformed_natural_instructions_names_file_place_and_fault(write_task, changes, message):
+def test_a_fault_of_the_whole_task_file_is_named(write_task, changes, message):
     path = write_task(**changes)
-    with pytest.raises(DataError, match=f"task001_demo_echo.json: .*{message}|{message}") as caught:
+    with pytest.raises(DataError, match=message) as caught:
         list(sources.NaturalInstructionsSource(path).rows("train"))
-    assert str(caught.value).startswith(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("instance", "reason"),
+    [
+        ("x", "instance is no JSON object"),
+        (None, "instance is no JSON object"),
+        ({"output": ["x"]}, "no 'input'"),
+        ({"input": "x"}, "no 'output'"),
+        ({"input": 3, "output": "x"}, "'input' is no text"),
+        ({"input": None, "output": "x"}, "'input' is no text"),
+        ({"input": "x", "output": None}, "'output' is neither a text nor a list of texts"),
+        ({"input": "x", "output": ["x", 1]}, "'output' is neither a text nor a list of texts"),
+        ({"input": "x", "output": {"x": "y"}}, "'output' is neither a text nor a list of texts"),
+        ({"input": "\udc00", "output": "x"}, SURROGATE),
+        ({"input": "x", "output": ["x", "\ud800"]}, SURROGATE),
+        ({"id": "\ud800", "input": "x", "output": "x"}, SURROGATE),
+    ],
+)
+def test_a_malformed_instance_is_named_and_ends_nothing(write_task, instance, reason):
+    good = {"id": "x-0", "input": "dog", "output": ["dog"]}
+    source = sources.NaturalInstructionsSource(write_task(Instances=[good, instance, good]))
+    first, bad, last = source.rows("train")
+    assert bad == (1, Malformed("task001_demo_echo.json instance 1", reason))
+    assert (first[0], last[0]) == (0, 2) and first[1] == last[1]
+    assert source.num_rows("train") == 2
+
+
+def test_a_task_file_with_a_byte_order_mark_is_read(write_task):
+    path = Path(write_task())
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert only_row(str(path))["input"] == "dog"
 
 
 def test_invalid_json_task_file_names_line(tmp_path):
@@ -165,12 +250,21 @@ def test_cot_rows_expand_line_breaks_and_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["q\ta", "q\ta\tr\tmore", ""])
-def test_cot_line_with_other_columns_is_named(tmp_path, line):
+def test_cot_line_with_other_columns_is_named_and_ends_nothing(tmp_path, line):
     path = tmp_path / "x_train.tsv"
-    path.write_text(f"q\ta\tr\n{line}\n")
+    path.write_text(f"q\ta\tr\n{line}\nq\ta\tr\n")
     source = sources.CotTsvSource(str(path))
-    with pytest.raises(DataError, match=r"x_train\.tsv:2: need 3 columns .* got \d"):
-        list(source.rows("train"))
+    rows = list(source.rows("train"))
+    assert rows[1] == (1, Malformed("x_train.tsv:2", "need 3 columns between tabs"))
+    assert rows[0][1] == rows[2][1] and rows[2][0] == 2 == source.num_rows("train")
+
+
+@pytest.mark.parametrize("text", ["a\rb", "a\u2028b", "a\x00b", "a\x1cb", " ", ""])
+def test_cot_cells_hold_any_text_but_tabs_and_line_feeds(tmp_path, text):
+    path = tmp_path / "x_train.tsv"
+    path.write_bytes(f"\ufeffq\t{text}\tr\r\n".encode())
+    [(_, row)] = sources.CotTsvSource(str(path)).rows("train")
+    assert row == {"question": "q", "answer": text, "rationale": "r"}
 
 
 def write_questions(tmp_path, questions):
@@ -201,6 +295,36 @@ def test_held_out_choice_depends_on_values_and_seed_not_on_order(tmp_path):
     assert held(questions) != held(questions, seed=1)
     assert len(held(questions, most=2)) == 2
     assert len(held(["one"])) == 0 and len(held(["one", "two"])) == 1
+
+
+def test_malformed_rows_stay_in_train_and_are_not_counted_as_rows(tmp_path):
+    base = write_questions(tmp_path, [f"q{i}" for i in range(40)])
+    whole = sources.HeldOutSource(base, by="question", fraction=0.2)
+    held = {row["question"] for _, row in whole.rows("validation")}
+    path = tmp_path / "x_train.tsv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], "bad", *lines[1:], "also bad"]))
+    again = {row["question"] for _, row in whole.rows("validation")}
+    assert again == held and whole.num_rows("validation") == 8 and whole.num_rows("train") == 32
+    bad = [(index, row) for index, row in whole.rows("train") if isinstance(row, Malformed)]
+    assert [(index, row.where) for index, row in bad] == [
+        (1, "x_train.tsv:2"),
+        (41, "x_train.tsv:42"),
+    ]
+
+
+def test_any_value_divides_rows_and_rows_without_one_stay_in_train(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    values = [None, 1, 1.5, [1], {"k": "v"}, "text", float("nan"), True]
+    rows = [{"by": value} for value in values] + [{"bye": "x"}] * 3
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = sources.HeldOutSource(sources.JsonLinesSource({"train": path}), by="by", fraction=0.5)
+    sides = [[index for index, _ in source.rows(split)] for split in ("train", "validation")]
+    assert sorted(sum(sides, [])) == list(range(11)) and sides[0][-3:] == [8, 9, 10]
+    assert [len(side) for side in sides] == [source.num_rows(s) for s in ("train", "validation")]
+    wrong = dataclasses.replace(source, by="buy")
+    with pytest.raises(UsageError, match=r"rows\.jsonl.* no row has the column 'buy' .* another"):
+        wrong.num_rows("train")
 
 
 def test_resolve_finds_package_files_and_refuses_unknown_packages():
