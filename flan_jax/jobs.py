@@ -19,7 +19,7 @@ import numpy as np
 import flan_jax
 from flan_jax.collection.store import MANIFEST, Store
 from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
-from flan_jax.core import errors, files, modules
+from flan_jax.core import errors, files, modules, settings
 from flan_jax.core.progress import say
 from flan_jax.core.tree import PyTree
 from flan_jax.data import features
@@ -31,7 +31,7 @@ from flan_jax.training import checkpoints, layouts, loop
 from flan_jax.training.loop import TrainConfig, TrainResult
 
 EVAL_FOLDER = "eval"
-BuildStore = Callable[[], Store]
+BuildStore = Callable[..., Store]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,12 +60,18 @@ def build(
     limit: int | None = None,
     submixtures: Sequence[str] = (),
     module_imports: Sequence[str] = (),
+    only_check: bool = False,
 ) -> Store:
     """Builds a token store: `collection.build.build`, imported only when there is one to build.
 
-    Registering tasks imports SeqIO and TensorFlow; a run whose store exists needs neither.
+    Registering tasks imports SeqIO and TensorFlow; a run whose store exists needs neither. With
+    `only_check` nothing is built: a store that was built with other settings is refused.
     """
     arguments = dict(locals())
+    if arguments.pop("only_check"):
+        store = Store.open(out)
+        _check_store(store, vocabulary, feature_lengths, seed=seed, limit=limit)
+        return store
     modules.import_tensorflow()
     from flan_jax.collection import build as build_lib
 
@@ -76,17 +82,32 @@ def open_store(path: str, mixture: str | None, build: BuildStore | None) -> Stor
     """Opens a store that holds `mixture`; builds it first if it is not there.
 
     Raises:
-        UsageError: there is no such store and nothing to build it with, or it lacks the mixture.
+        UsageError: there is no such store and nothing to build it with, or it lacks the mixture,
+            or it was built with other settings than `build` has.
     """
     known = _finished_mixtures(path)
-    if known is None or (mixture and mixture not in known and build is not None):
-        if build is None:
-            raise errors.UsageError(
-                f"no finished token store at {path!r}; make one with flan-jax build"
-            )
-        say(f"store: building {path}")
-        build()
-    return Store.open(path)
+    if known is not None and (build is None or mixture is None or mixture in known):
+        return Store.open(path) if build is None else build(only_check=True)
+    if build is None:
+        raise errors.UsageError(
+            f"no finished token store at {path!r}; make one with flan-jax build"
+        )
+    say(f"store: building {path}")
+    return build()
+
+
+def _check_store(store: Store, vocabulary: str, lengths: Mapping[str, int], **numbers: Any) -> None:
+    """Refuses a store that a build with these settings would not have made."""
+    fingerprint = load_vocabulary(vocabulary).fingerprint
+    names = ("feature_lengths", *numbers)
+    there = {name: store.manifest.get(name) for name in names}
+    there["vocabulary"] = store.vocabulary["fingerprint"]
+    here = {"feature_lengths": dict(lengths), **numbers, "vocabulary": fingerprint}
+    if found := list(settings.differences(there, here)):
+        raise errors.UsageError(
+            f"token store {store.path} was built with other settings than this run's: "
+            f"{'; '.join(found)}; use those, or build another store (STORE_DIR)"
+        )
 
 
 def _finished_mixtures(path: str) -> set[str] | None:

@@ -101,6 +101,9 @@ def test_infer_answers_in_order_and_cuts_nothing(folder):
 def test_mismatches_are_refused(folder, capsys):
     run(folder, "train", "--gin.VOCAB_SIZE=128", steps=6, code=2)
     assert "set VOCAB_SIZE=896" in capsys.readouterr().err
+    run(folder, "train", "--gin.VOCABULARY=bytes", "--gin.build.seed=1", steps=6, code=2)
+    said = capsys.readouterr().err
+    assert "was built with other settings than this run's: seed is 0 there, 1 here; voc" in said
     run(folder, "train", "--gin.T5Config.mlp_dim=64", steps=8, code=2)
     assert "T5Config.mlp_dim is 128 there, 64 here" in capsys.readouterr().err
     run(
