@@ -301,3 +301,24 @@ def test_batch_that_does_not_divide_into_microbatches_is_refused(tiny_params):
 def test_a_model_without_rules_is_refused():
     with pytest.raises(UsageError, match="no sharding rules; give it some"):
         state_lib.abstract_state(T5(TINY), ADAFACTOR, one_device())
+
+
+def num_operations(num_layers, scan_layers):
+    """Returns how many operations XLA gets to compile for one step with dropout."""
+    config = dataclasses.replace(
+        TINY,
+        num_encoder_layers=num_layers,
+        num_decoder_layers=num_layers,
+        scan_layers=scan_layers,
+        dropout_rate=0.1,
+    )
+    spec, mesh = tiny_spec(config=config), one_device()
+    state = state_lib.abstract_state(spec.model, spec.optimizer, mesh)
+    with jax.set_mesh(mesh):
+        step = step_lib.jitted_train_step(spec, mesh)
+        return step.lower(state, random_batch(0), jax.random.key(0)).as_text().count(" = ")
+
+
+def test_a_scanned_step_does_not_grow_with_depth():
+    assert num_operations(8, True) == num_operations(2, True)
+    assert num_operations(8, False) > 2 * num_operations(2, False)
