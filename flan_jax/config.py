@@ -3,22 +3,23 @@
 """Gin, kept small and loud: finding files, parsing, and refusing what would be ignored.
 
 The library knows nothing of Gin; the table below names what may be configured. T5X's macros and
-flags keep their names. Three things that Gin lets pass are errors here: a required macro left unset
-(all of them are listed at once), a binding that nothing uses, and a macro no file defines.
+flags keep their names. What Gin lets pass in silence is an error here: bindings that conflict
+(`configuration/reading.py`); a required macro left unset, a binding that nothing uses, a macro that
+no file defines, a value of a wrong type (`configuration/checks.py`).
 """
 
 import dataclasses
 import functools
 import importlib
 import inspect
-import logging
-import re
-import tokenize
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import flan_jax
+import gin
+from flan_jax.configuration import checks, reading, selectors
 from flan_jax.core import errors
 
 # Everything Gin may configure, by the name used in Gin files. Keyword-only constructors only.
@@ -67,6 +68,8 @@ MACROS = {
     "DROPOUT_RATE": Macro("dropout of every layer", "0.05"),
     "BATCH_SIZE": Macro("packed rows per step, over all devices", "64"),
     "LEARNING_RATE": Macro("peak learning rate", "5e-4"),
+    "OPTIMIZER": Macro("optimizer; runs/adafactor.gin and its like bind it", "@Adafactor()"),
+    "VOCAB_SIZE": Macro("embedding rows: the vocabulary's ids, rounded up to 128s", "32128"),
     "LOSS_NORMALIZING_FACTOR": Macro("what the summed loss is divided by", "233472"),
     "SEED": Macro("seed of initialization, data order and dropout", "0"),
     "VOCABULARY": Macro("'bytes', a sentencepiece.model, or package:NAME/PATH", "bytes", True),
@@ -99,8 +102,6 @@ def recipe_file(name: str) -> str:
 @functools.cache
 def _register_all() -> None:
     """Makes every constructor of the table known to Gin; imports jax."""
-    import gin
-
     for name in CONFIGURABLES:
         gin.external_configurable(_target(name), name=name, module="flan_jax")
 
@@ -110,52 +111,50 @@ def _target(name: str) -> Callable[..., Any]:
     return getattr(importlib.import_module(module), attribute)
 
 
-_GIN_ERRORS = (
-    SyntaxError, tokenize.TokenError, ValueError, OSError, KeyError, AttributeError, TypeError,
-)  # fmt: skip
-
-
 def parse(
     files: Sequence[str],
     bindings: Sequence[str] = (),
     search_paths: Sequence[str] = (),
     roots: Sequence[str] = (),
+    origin: str = "the command line",
 ) -> None:
     """Parses Gin files, then bindings (`NAME=value`), replacing the current configuration.
 
+    A later file overrides an earlier one, a file what it includes above, a binding any file; other
+    repetitions with another value are refused (`configuration/reading.py`).
+
     Args:
         files: paths, absolute or relative to the working folder, `search_paths` or gin/.
-        bindings: `MACRO=value` or `configurable.parameter=value`; text for a string macro may be
-            given without quotes.
+        bindings: `MACRO=value` or `configurable.parameter=value`; text for a macro that holds text
+            may be given without quotes.
         search_paths: more folders to look in, before gin/.
         roots: the configurables that will be called; the macros they use must be set. None: all.
+        origin: what messages call the source of the bindings.
 
     Raises:
-        UsageError: a file is missing or malformed, a name is unknown, a binding is never used, or
-            required macros are unset.
+        UsageError: a file is missing or malformed, a name is unknown, bindings conflict, a binding
+            is never used, required macros are unset, or a value is of a wrong type.
     """
-    import gin
-
     _register_all()
-    folders = ["", *search_paths, str(gin_root())]
-    found = [_find(file, folders) for file in files]
     gin.clear_config()
-    for folder in folders[1:]:
-        gin.add_config_file_search_path(folder)
-    logging.disable(logging.ERROR)  # Gin logs each folder where an included file is not
-    try:
-        # Not gin.finalize: it would also require the macros of commands that are not run.
-        gin.parse_config_files_and_bindings(found, [], finalize_config=False)
-        _check_command_line(bindings)
-        gin.parse_config([_quote(binding) for binding in bindings])
-    except _GIN_ERRORS as error:
-        raise errors.UsageError(_first_lines(error)) from None
-    except ImportError as error:
-        raise errors.UsageError(f"a Gin file imports what is not there: {error}") from None
-    finally:
-        logging.disable(logging.NOTSET)
-    _check_unused()
-    _check_required(roots or ROOTS)
+    command = reading.Command(["", *search_paths, str(gin_root())])
+    for file in files:
+        command.add_file(file)
+    for binding in bindings:
+        command.add_binding(_statement(binding, command.bound, origin), origin)
+    command.check()
+    bound = command.bound
+    checks.check_macros(bound)
+    known = [target for target in map(_target, CONFIGURABLES) if inspect.isclass(target)]
+    checks.check_types(bound, known, {name: macro.example for name, macro in MACROS.items()})
+    checks.check_used(bound, command.replaced, ROOTS)
+    checks.check_required(bound, roots or ROOTS, _how_to_set)
+    checks.check_complete(bound, roots or ROOTS)
+    for binding in bound.values():
+        try:
+            gin.bind_parameter(binding.key, binding.value)
+        except ValueError as error:  # such as a parameter that its author does not let Gin set
+            raise errors.UsageError(f"{binding.place}: {error}") from None
 
 
 def configured(name: str) -> Callable[..., Any]:
@@ -164,167 +163,75 @@ def configured(name: str) -> Callable[..., Any]:
     Raises:
         UsageError: when called while a parameter without a default is neither bound nor given.
     """
-    import gin
-
     call = gin.get_configurable(name)
-    parameters = inspect.signature(_target(name)).parameters.values()
-    needed = {p.name for p in parameters if p.default is p.empty and p.kind is p.KEYWORD_ONLY}
+    needed = selectors.needed(_target(name))
 
     def run(**kwargs: Any) -> Any:
-        bound = _parsed().get(("", f"flan_jax.{name}"), {})
-        unset = sorted(needed - set(bound) - set(kwargs))
+        bound = gin.get_bindings(name, resolve_references=False)
+        unset = [n for n in needed if n not in bound and n not in kwargs]
         if unset:
             raise errors.UsageError(
                 f"{name}: no value for {', '.join(unset)}; bind {name}.{unset[0]} in the Gin file"
             )
         try:
             return call(**kwargs)
-        except errors.FlanError as error:
-            # Gin adds a line for each configurable the error passed through.
-            message = re.split(r"\s*In call to configurable ", str(error))[0]
-            kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-            raise next(c for c in type(error).__mro__ if c in kinds)(message) from error
+        except Exception as error:  # raised again, as it was before Gin added to it
+            found = _without_proxies(error)
+            if isinstance(found, TypeError) and _raised_in(found) == gin.config.__file__:
+                # Gin called something that a job got as a function, without all it needs.
+                raise errors.UsageError(f"{found}; bind it in the Gin file") from found
+            raise found from found.__cause__
 
     return run
 
 
+def _without_proxies(error: BaseException) -> BaseException:
+    """Returns the error that Gin re-raised, with a line for each configurable that it passed.
+
+    Each time Gin derives a class from the error's own, under the same name.
+    """
+    inner = error.__context__
+    while type(error).__bases__ == (type(inner),) and type(error).__name__ == type(inner).__name__:
+        error, inner = inner, inner.__context__
+    return error
+
+
+def _raised_in(error: BaseException) -> str:
+    return traceback.extract_tb(error.__traceback__)[-1].filename
+
+
 def bindings(name: str) -> dict[str, Any]:
     """Returns the bound parameters of a configurable, with macros replaced by their values."""
-    import gin
-
     return dict(gin.get_bindings(name))
 
 
 def text() -> str:
     """Returns the parsed configuration as Gin text."""
-    import gin
-
     return gin.config_str(max_line_length=100)
 
 
 def operative() -> str:
     """Returns the configuration in use so far, defaults included, as Gin text."""
-    import gin
-
     return gin.operative_config_str(max_line_length=100)
 
 
-def _find(file: str, roots: Iterable[str]) -> str:
-    tried = [str(Path(root) / file) for root in roots]
-    for path in tried:
-        if Path(path).is_file():
-            return path
-    known = [str(p.relative_to(gin_root())) for p in gin_root().rglob("*.gin")]
-    near = errors.closest(file, known)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise errors.UsageError(
-        f"no Gin file {file!r}; looked for {', '.join(dict.fromkeys(tried))}{hint}"
-    )
-
-
-def _quote(binding: str) -> str:
-    name, _, value = binding.partition("=")
-    name, value = name.strip(), value.strip()
-    known = MACROS.get(name)
-    current = _parsed().get((name, "gin.macro"), {}).get("value")
-    is_string = isinstance(current, str) or (known is not None and known.is_string)
-    if is_string and not value.startswith(("'", '"', "%", "@")):
+def _statement(binding: str, bound: checks.Bound, origin: str) -> str:
+    """Returns a binding of the command as Gin writes it: text that lacks quotes gets them."""
+    name, equals, value = (part.strip() for part in binding.partition("="))
+    if not (name and equals and value):
+        lacks = "value" if name else "name"
+        raise errors.UsageError(f"{origin}: binding {binding!r} has no {lacks}; write NAME=value")
+    macros = [known.macro for known in bound.values() if known.macro]
+    if "." not in name and name not in macros:
+        raise errors.unknown_name("macro", name, macros, place=origin)
+    is_string = name in MACROS and MACROS[name].is_string
+    if value[:1] not in ("'", '"', "%", "@") and (
+        is_string or name in checks.text_macros(bound) and not reading.is_value(value)
+    ):
         value = repr(value)
     return f"{name} = {value}"
 
 
-def _check_command_line(bindings: Sequence[str]) -> None:
-    """Checks that each bound macro is one that the files define."""
-    defined = {scope for scope, selector in _parsed() if selector == "gin.macro"}
-    for binding in bindings:
-        name, equals, _ = binding.partition("=")
-        if not equals:
-            raise errors.UsageError(f"binding {binding!r} has no value; write NAME=value")
-        name = name.strip()
-        if "." not in name and name not in defined:
-            raise errors.unknown_name("macro", name, defined, "(set by --gin." + name + ")")
-
-
-def _check_required(roots: Sequence[str]) -> None:
-    """Lists every macro that `roots` use and nobody set, with its meaning and an example."""
-    config = _parsed()
-    used = _reached(roots)
-    missing = sorted(
-        scope
-        for (scope, selector), parameters in config.items()
-        if selector == "gin.macro" and (scope, selector) in used
-        if repr(parameters.get("value")) == "%gin.REQUIRED"
-    )
-    if not missing:
-        return
-    lines = []
-    for name in missing:
-        known = MACROS.get(name, Macro("required by the Gin file", "..."))
-        lines.append(f"  --gin.{name}={known.example}   {known.meaning}")
-    raise errors.UsageError(f"{len(missing)} required macro(s) not set; add:\n" + "\n".join(lines))
-
-
-def _check_unused() -> None:
-    """Fails on bindings that no root reaches, naming each."""
-    config = _parsed()
-    names = []
-    for scope, selector in sorted(set(config) - _reached(ROOTS)):
-        if selector == "gin.macro":
-            names.append(f"macro {scope}")
-        else:
-            path = f"{scope}/" if scope else ""
-            for parameter in config[(scope, selector)]:
-                names.append(f"{path}{selector.removeprefix('flan_jax.')}.{parameter}")
-    if names:
-        raise errors.UsageError(
-            f"binding(s) that nothing uses: {', '.join(names)}; remove them, or bind the parameter "
-            "that should use them"
-        )
-
-
-def _parsed() -> dict[tuple[str, str], dict[str, Any]]:
-    """Returns Gin's parsed bindings: (scope, selector) -> parameter -> value."""
-    import gin
-
-    return gin.config._CONFIG
-
-
-def _reached(roots: Iterable[str]) -> set[tuple[str, str]]:
-    """Returns the keys of bindings that calling `roots` would use."""
-    config = _parsed()
-    reached: set[tuple[str, str]] = set()
-    queue: list[tuple[str, str]] = [("", f"flan_jax.{root}") for root in roots]
-    while queue:
-        for key in _scopes(*queue.pop()):
-            if key not in reached:
-                reached.add(key)
-                for value in config.get(key, {}).values():
-                    queue.extend(_references(value))
-    return reached
-
-
-def _scopes(scope: str, selector: str) -> list[tuple[str, str]]:
-    """Returns the keys whose bindings apply to `scope/selector`: itself and outer scopes."""
-    if selector == "gin.macro":
-        return [(scope, selector)]
-    parts = scope.split("/") if scope else []
-    return [("/".join(parts[:i]), selector) for i in range(len(parts) + 1)]
-
-
-def _references(value: Any) -> Iterator[tuple[str, str]]:
-    """Yields (scope, selector) of each reference inside a parsed value."""
-    if isinstance(value, dict):
-        for item in [*value.keys(), *value.values()]:
-            yield from _references(item)
-    elif isinstance(value, list | tuple | set):
-        for item in value:
-            yield from _references(item)
-    elif hasattr(value, "scoped_selector") and hasattr(value, "configurable"):
-        scope = "/".join(value.scopes)
-        yield scope, value.configurable.selector
-
-
-def _first_lines(error: BaseException) -> str:
-    """Returns a library's message as one line, without Gin's call-trace prose."""
-    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    return text[:600] or type(error).__name__
+def _how_to_set(macro: str) -> str:
+    known = MACROS.get(macro, Macro("required by the Gin file", "..."))
+    return f"--gin.{macro}={known.example}   {known.meaning}"

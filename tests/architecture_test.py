@@ -17,6 +17,7 @@ MAX_LINES = 500
 # A module may import modules of a lower level, or of its own folder. The longest prefix counts.
 LEVELS = {
     "flan_jax.core": 0,
+    "flan_jax.configuration": 1,
     "flan_jax.parallel": 1,
     "flan_jax.models": 2,
     "flan_jax.evals.metrics": 2,
@@ -106,7 +107,7 @@ def test_library_never_imports_tasks():
 @pytest.mark.parametrize(
     ("package", "allowed"),
     [
-        ("gin", {"flan_jax.config"}),
+        ("gin", {"flan_jax.config", "flan_jax.configuration"}),
         ("flax", {"flan_jax.models", "flan_jax.training.state"}),
         ("grain", {"flan_jax.data.loader"}),
         ("orbax", {"flan_jax.training.checkpoints"}),

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import flan_jax
+from flan_jax.core import imports
 from flan_jax.core.errors import UsageError
 
 _TASKS = "tasks"
@@ -20,24 +21,12 @@ def import_tasks(name: str, origin: str) -> None:
     """Imports a module that registers tasks; `origin` says who asked for it.
 
     Raises:
-        UsageError: there is no such module, it needs one that is not installed, or `tasks` is
-            another package of that name.
+        UsageError: it does not import, or `tasks` is another package of that name.
     """
     if name.split(".")[0] == _TASKS:
         _check_tasks_package()
     import_tensorflow()
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        missing = error.name or "?"
-        if name == missing or name.startswith(f"{missing}."):
-            raise UsageError(
-                f"no module {missing!r} ({origin}); give an importable module, or set PYTHONPATH "
-                "to the folder that holds it"
-            ) from None
-        raise UsageError(
-            f"importing {name!r} ({origin}) needs the module {missing!r}, which is not installed"
-        ) from None
+    imports.import_module(name, origin)
 
 
 def _check_tasks_package() -> None:
