@@ -3,9 +3,58 @@
 """Arguments that several commands share."""
 
 import argparse
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from flan_jax.core.errors import UsageError
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Returns an argument's `type`: a whole number of at least `least`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"need a whole number >= {least}, got {text!r}")
+        return value
+
+    return parse
+
+
+def check_output_file(path: str, option: str) -> None:
+    """Checks, before any work is done for it, that a file can be written at `path`.
+
+    Raises:
+        UsageError: it is a folder, or what should be its folder is a file.
+    """
+    if Path(path).is_dir():
+        raise UsageError(f"{option} {path!r} is a folder; name a file in it")
+    _check_is_folder(Path(path).parent, path, option)
+
+
+def check_output_folder(path: str, option: str) -> None:
+    """Checks, before any work is done for it, that `path` is a folder or can be made one.
+
+    Raises:
+        UsageError: it or one of its parents is a file.
+    """
+    _check_is_folder(Path(path), path, option)
+
+
+def _check_is_folder(folder: Path, path: str, option: str) -> None:
+    existing = next(f for f in (folder, *folder.absolute().parents) if f.exists())
+    if not existing.is_dir():
+        raise UsageError(
+            f"{option} {path!r}: {existing} is a file, not a folder; give another path"
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"{option} {path!r}: the folder {existing} may not be written to; give another path"
+        )
 
 
 def add_gin(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +80,8 @@ def add_gin(parser: argparse.ArgumentParser) -> None:
         "--gin.NAME=VALUE",
         dest="_",
         action="store_true",
-        help="bind a macro (--gin.TRAIN_STEPS=1000) or a parameter (--gin.train.seed=1)",
+        help="bind a macro (--gin.TRAIN_STEPS=1000) or a parameter (--gin.AdamW.beta2=0.95); wins "
+        "over the files",
     )
 
 
@@ -56,6 +106,9 @@ def parse_gin(
             + ") or --gin_file FILE"
         )
     paths = [path for path in args.gin_search_paths.split(",") if path]
+    for path in paths:
+        if not Path(path).is_dir():
+            raise UsageError(f"--gin_search_paths: no folder {path!r}; name folders, with commas")
     config.parse(files, [*args.gin_bindings, *extra], paths, roots=roots)
 
 

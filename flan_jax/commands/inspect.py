@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Browses the collection: all mixtures, the tasks of one, or the rendered prompts of a task.
 
-flan-jax inspect                      all mixtures
-flan-jax inspect mini_all             its tasks with sizes, caps and rates
-flan-jax inspect TASK --num 3         rendered prompts and targets
+flan-jax inspect                  all mixtures
+flan-jax inspect mini_all         its tasks with sizes, caps and rates
+flan-jax inspect TASK --num 3     rendered prompts and targets
 """
 
 import argparse
@@ -12,20 +12,25 @@ import argparse
 from flan_jax.commands import arguments
 
 _RULE = "-" * 72
+_NUM_SHOWN = 3
+_TASK_OPTIONS = ("num", "seed", "split", "setting", "vocabulary")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("name", nargs="?", help="a mixture or a task; all mixtures if left out")
-    parser.add_argument("--num", type=int, default=3, help="prompts shown (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="rendering seed (default: %(default)s)")
-    parser.add_argument("--split", help="train or validation (default: the task's first)")
-    parser.add_argument(
+    group = parser.add_argument_group("for a task")
+    group.add_argument(
+        "--num", type=arguments.at_least(1), help=f"prompts shown (default: {_NUM_SHOWN})"
+    )
+    group.add_argument("--seed", type=int, help="rendering seed (default: 0)")
+    group.add_argument("--split", help="train or validation (default: the task's first)")
+    group.add_argument(
         "--setting",
         choices=("zs_opt", "zs_noopt", "fs_opt", "fs_noopt"),
         help="prompt setting (default: drawn per example by the task's weights)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--vocabulary",
         help="also show token counts, and the prompt after a round trip through this vocabulary: "
         "'bytes', a sentencepiece.model, or package:NAME/PATH",
@@ -41,16 +46,26 @@ def run(args: argparse.Namespace) -> None:
     from flan_jax.collection import registry
     from flan_jax.core.errors import unknown_name
 
-    if args.name is None:
+    if args.name in seqio.TaskRegistry.names():
+        _print_task(args)
+    elif args.name is None:
+        _refuse_task_options(args, "no task is named")
         _print_mixtures(modules)
     elif args.name in seqio.MixtureRegistry.names():
+        _refuse_task_options(args, f"{args.name!r} is a mixture")
         _print_mixture(args.name)
-    elif args.name in seqio.TaskRegistry.names():
-        _print_task(args)
     elif args.name in registry.known_names():
         registry.mixture_members(args.name)  # says what is missing, and the remedy
     else:
         raise unknown_name("mixture or task", args.name, registry.known_names())
+
+
+def _refuse_task_options(args: argparse.Namespace, reason: str) -> None:
+    from flan_jax.core.errors import UsageError
+
+    for option in _TASK_OPTIONS:
+        if getattr(args, option) is not None:
+            raise UsageError(f"--{option} is for a task, but {reason}; name a task")
 
 
 def _print_mixtures(modules: list[str]) -> None:
@@ -118,7 +133,7 @@ def _print_task(args: argparse.Namespace) -> None:
     ):
         print(f"{label:10}{value}")
     shown = rendering.render_task(
-        spec, split, args.seed, setting=args.setting, limit=args.num
+        spec, split, args.seed or 0, setting=args.setting, limit=args.num or _NUM_SHOWN
     )  # fmt: skip
     for example in shown:
         if isinstance(example, rendering.Dropped):

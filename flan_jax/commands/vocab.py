@@ -6,7 +6,7 @@ The model keeps every character: bytes stand in for what has no piece, and newli
 are pieces of their own (T5's vocabulary lacks them). The same mixture, seed and size give the same
 file.
 
-    flan-jax vocab --mixture mini --size 512 --out vocabulary/sentencepiece.model
+    flan-jax vocab --mixture mini_all --size 512 --out vocabulary/sentencepiece.model
 """
 
 import argparse
@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("--mixture", required=True, help="mixture or task whose text is used")
     parser.add_argument("--out", required=True, help="the sentencepiece.model file to write")
-    parser.add_argument("--size", type=int, default=32000, help="pieces (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=arguments.at_least(1), default=32000, help="pieces (default: %(default)s)"
+    )
     parser.add_argument(
         "--model_type",
         choices=("unigram", "bpe"),
@@ -28,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="kind of model (default: %(default)s)",
     )
     parser.add_argument(
-        "--examples", type=int, default=500, help="examples of each task (default: %(default)s)"
+        "--examples",
+        type=arguments.at_least(1),
+        default=500,
+        help="examples of each task (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=0, help="rendering seed (default: %(default)s)")
     arguments.add_modules(parser)
@@ -36,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Trains and writes the vocabulary."""
+    arguments.check_output_file(args.out, "--out")
     arguments.import_modules(args)
     from flan_jax.collection import registry, vocabularies
 
@@ -48,6 +54,9 @@ def run(args: argparse.Namespace) -> None:
         f"wrote {args.out}: {vocabulary.size} ids with sentinels, {vocabulary.padded_size} "
         f"embedding rows, sha256 {vocabulary.fingerprint[:16]}..."
     )
+    pieces = vocabulary.size - vocabularies.NUM_EXTRA_IDS
+    if pieces < args.size:
+        say(f"vocab: {pieces} pieces, not {args.size}: the text has no more; give more --examples")
 
 
 def _texts(tasks: list[str], seed: int, limit: int) -> Iterator[str]:

@@ -9,7 +9,7 @@ SeqIO nor the module that declared the task. A name is one of `metrics.METRICS` 
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from flan_jax.collection.store import Store
@@ -49,8 +49,12 @@ def choose_groups(
             the store records, a category, or a task; or group -> one or more such names.
 
     Raises:
-        UsageError: if a name is none of these, or a group has no task with this split.
+        UsageError: if a name is none of these, the split is unknown, there is no group, or one has
+            no task with this split.
     """
+    if not store.tasks(split):
+        splits = {split for task in store.manifest["tasks"].values() for split in task}
+        raise errors.unknown_name("split", split, splits, f"(in the store {store.path})")
     by_category: dict[str, list[str]] = {}
     for task in store.tasks(split):
         category = store.task(task, split).info.get("category") or "uncategorized"
@@ -63,7 +67,7 @@ def choose_groups(
     for group, names in groups.items():
         members: set[str] = set()
         for name in [names] if isinstance(names, str) else names:
-            members |= set(by_category.get(name) or store.mixture_rates(name))
+            members |= set(by_category.get(name) or _mixture(store, name, group, by_category))
         chosen[group] = tuple(sorted(members & set(store.tasks(split))))
         if not chosen[group]:
             raise errors.UsageError(
@@ -72,9 +76,22 @@ def choose_groups(
             )
     if not chosen:
         raise errors.UsageError(
-            f"nothing to evaluate: the store {store.path} has no task with a split {split!r}"
+            "nothing to evaluate: the groups are empty; name one, or give None for one group a "
+            "category"
         )
     return chosen
+
+
+def _mixture(store: Store, name: str, group: str, categories: Iterable[str]) -> Iterable[str]:
+    """Returns the tasks of a mixture that the store records, or the one task of this name."""
+    known = [store.mixture, *store.manifest["mixtures"], *store.manifest["tasks"]]
+    if name not in known:
+        where = "" if name == group else f" of group {group!r}"
+        raise errors.unknown_name(
+            f"mixture, category or task{where}:", name, [*known, *categories],
+            f"(in the store {store.path}; build it with that mixture or as a sub-mixture)",
+        )  # fmt: skip
+    return store.mixture_rates(name)
 
 
 def scoring(store: Store, split: str, task: str) -> TaskScoring | None:

@@ -61,12 +61,16 @@ def test_names_may_be_mixtures_categories_or_tasks(store):
 
 
 def test_unknown_and_empty_groups_are_errors(store):
-    with pytest.raises(errors.UsageError, match="unknown mixture or task 'twoo'.*'two'"):
+    with pytest.raises(errors.UsageError, match="unknown mixture, category or task: 'twoo'.*'two'"):
         benchmark.choose_groups(store, "validation", ["twoo"])
     with pytest.raises(errors.UsageError, match="group 'only_train' has no task .*'validation'"):
         benchmark.choose_groups(store, "validation", ["only_train"])
-    with pytest.raises(errors.UsageError, match="nothing to evaluate.*'test'"):
-        benchmark.choose_groups(store, "test", None)
+    with pytest.raises(errors.UsageError, match="of group 'mine': 'held_out'.*'held_out_skill'"):
+        benchmark.choose_groups(store, "validation", {"mine": ["two", "held_out"]})
+    with pytest.raises(errors.UsageError, match="unknown split 'valid'.*'validation'"):
+        benchmark.choose_groups(store, "valid", None)
+    with pytest.raises(errors.UsageError, match="the groups are empty; name one"):
+        benchmark.choose_groups(store, "validation", {})
 
 
 def test_scoring_follows_the_store(store):
