@@ -38,7 +38,9 @@ def atomic_open(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+            error.filename = str(path)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
@@ -66,9 +68,10 @@ def locked(folder: str | os.PathLike, job: str) -> Iterator[None]:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
                 raise
             say(f"{folder} is on a file system without locks: see that no other {job} writes it")
-        file.truncate(0)
-        file.write(f"another {job} (process {os.getpid()} on {socket.gethostname()})")
-        file.flush()
+        holder = f"another {job} (process {os.getpid()} on {socket.gethostname()})"
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without the name too
+            os.truncate(file.fileno(), 0)
+            os.write(file.fileno(), holder.encode())
         yield
 
 

@@ -3,6 +3,7 @@
 """Files are written whole or not at all, folders by one process; bad JSON names file and line."""
 
 import hashlib
+import resource
 import signal
 import socket
 import subprocess
@@ -22,6 +23,20 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         raise RuntimeError("stop")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            with files.atomic_open(path) as file:
+                file.write("x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(path) and path.read_text() == "old"
 
 
 def test_writes_create_folders_and_round_trip(tmp_path):
@@ -53,6 +68,17 @@ def test_one_process_holds_a_folder_until_it_ends_however_it_ends(tmp_path):
     for _ in range(2):
         with files.locked(tmp_path, "build"):
             assert (tmp_path / ".lock").read_text().count("process") == 1
+
+
+def test_a_folder_on_a_full_disk_can_be_held(tmp_path):
+    script = (
+        "import resource, sys; from flan_jax.core import files\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "with files.locked(sys.argv[1], 'build'): print('held')"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("held\n", "")
 
 
 def test_bad_json_names_file_and_line(tmp_path):

@@ -3,12 +3,15 @@
 """Metrics files: whole lines, no repeats after a restart, TensorBoard events, no TensorFlow."""
 
 import json
+import resource
 import struct
 import subprocess
 import sys
 
+import pytest
 from tensorboard.compat.proto import event_pb2
 
+from flan_jax.core.errors import FlanError
 from flan_jax.training.writers import MetricWriter, read_metrics
 
 
@@ -88,3 +91,17 @@ def test_writing_metrics_imports_no_tensorflow(tmp_path):
         "sys.exit('tensorflow' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_full_disk_is_one_line_and_what_was_written_stays(tmp_path):
+    write(tmp_path, [1])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(FlanError, match=r"metrics of step 2 .*\(File too large\); free space"):
+            with MetricWriter(tmp_path, resume_step=1) as writer:
+                writer.write(2, "train", {"member_loss": {str(i): 1.0 for i in range(1000)}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    write(tmp_path, [2], resume_step=1)
+    assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2]
