@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests run on this many processes; two suit two cores.
 WORKERS ?= 2
 
-.PHONY: quickstart test test-parity lint clean
+.PHONY: quickstart test test-parity test-slow benchmarks lint clean
 
 # A stamp per set of extras: installing again only when setup.py changed.
 $(VENV)/.installed-%: setup.py
@@ -29,6 +29,10 @@ lint: $(VENV)/.installed-test
 test-parity: $(VENV)/.installed-test
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' -e '.[hf]'
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m parity tests
+
+# Minutes each: dozens of killed processes, ten thousands of bad rows.
+test-slow: $(VENV)/.installed-test
+	@$(BIN)/python -m pytest -m "large and not parity" tests
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info quickstart
