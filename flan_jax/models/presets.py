@@ -40,6 +40,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "t5_1_1_xl": _t5_1_1(2048, 5120, 24, 32),  #                     2,849,757,184
     "t5_1_1_xxl": _t5_1_1(4096, 10240, 24, 64),  #                  11,135,332,352
     # For two CPU cores, where bfloat16 is slower than float32.
+    "micro": _t5(32, 64, 2, 4, 8) | dict(dtype="float32"),  # 0.05 M + 64 a vocabulary row
     "tiny": _t5(64, 128, 2, 4, 16) | dict(dtype="float32"),  # 0.20 M + 128 a vocabulary row
     "mini": _t5(128, 256, 3, 4, 32) | dict(dtype="float32"),  # 1.18 M + 256 a vocabulary row
 }

@@ -35,7 +35,8 @@ def test_published_sizes(name, num_params, scan_layers):
 
 
 @pytest.mark.parametrize(
-    ("name", "body", "per_row"), [("tiny", 197_632, 128), ("mini", 1_182_080, 256)]
+    ("name", "body", "per_row"),
+    [("micro", 49_792, 64), ("tiny", 197_632, 128), ("mini", 1_182_080, 256)],
 )
 def test_tiny_sizes(name, body, per_row):
     assert _num_params(t5_config(name, vocab_size=512)) == body + per_row * 512
