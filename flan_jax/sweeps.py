@@ -4,125 +4,175 @@
 
 OUT/store/          the token store that all runs read
 OUT/<run>/          one run: checkpoints, metrics, predictions, scores.csv (scaling/sweep.py)
-OUT/scores.csv      all runs' scores
+OUT/<run>/log.txt   what the run said, where it had a process of its own
+OUT/scores.csv      scores of all runs that are done
 OUT/sweep.json      what the report needs to know of the sweep
 OUT/report/         figures, tables and page
 """
 
+import dataclasses
 import functools
 import importlib.metadata
 import os
 import platform
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import flan_jax
 from flan_jax import config, jobs
-from flan_jax.collection.store import Store
+from flan_jax.collection import sources
+from flan_jax.collection.store import MANIFEST, Store
 from flan_jax.core import errors, files
 from flan_jax.core.progress import say
 from flan_jax.core.tree import flatten
 from flan_jax.evals import scores as scores_lib
-from flan_jax.scaling import curves, sweep
+from flan_jax.scaling import curves, processes, sweep
 from flan_jax.scaling import report as report_lib
 
 RECIPE = "RECIPE"  # the grid's own macro: which recipe a run uses
 MIXTURE = "MIXTURE_OR_TASK_NAME"
+SEED = "SEED"
 _INFO = "sweep.json"
 _VERSIONS = ("jax", "flax", "optax", "numpy")
+_FEW_RUNS = 12
 
 
-def run(gin_file: str, out: str) -> None:
+def run(gin_file: str, out: str, *, parallel: int = 1, cores: int | None = None) -> None:
     """Builds the store, carries out every run that is not done, and gathers the scores.
 
+    Args:
+        gin_file: binds `Sweep`.
+        out: the sweep's folder.
+        parallel: runs at a time. With 1 and no `cores`, runs go one after another in this process,
+            on all its cores; else each is a process of its own.
+        cores: processor cores for each run; None: an equal share of those there are. The number of
+            cores changes the order of floating-point sums, and so the last digits of losses; with
+            the same number the scores are the same bytes, however many runs go at a time.
+
     Raises:
-        UsageError: the sweep or a recipe is misconfigured.
+        UsageError: the sweep or a recipe is misconfigured, or another sweep is in this folder.
         IncompleteError: some runs failed; the others are done.
+        PreemptedError: asked to stop.
     """
     start = time.monotonic()
     declared = _declared(gin_file)
-    store = _build(declared, out)
-    build_s = time.monotonic() - start
-    runs = _runs(declared, store)
-    shared = _shared_config(declared, out)
-    counts: dict[str, int] = {}
-    sweep.run_sweep(runs=runs, out=out, run_one=functools.partial(_run_one, counts), config=shared)
-    info_path = Path(out) / _INFO
-    before = files.read_json(info_path) if info_path.is_file() else {}
-    files.write_json(
-        info_path,
-        {
+    shares = processes.core_shares(parallel, cores)
+    own_process = parallel > 1 or cores is not None
+    with files.locked(out, "sweep"):
+        store = _build(declared, out)
+        build_s = time.monotonic() - start
+        runs = _runs(declared, store)
+        info_path = Path(out) / _INFO
+        before = files.read_json(info_path) if info_path.is_file() else {}
+        facts = {
             "title": declared.title,
             "metric": declared.metric,
             "sizes": list(declared.recipes),
-            "num_parameters": {**before.get("num_parameters", {}), **counts},
-            "runs": [{"name": r.name, "settings": dict(r.settings)} for r in runs],
             "build_s": before.get("build_s") or round(build_s, 1),
-            "config": shared,
+            "parallel": parallel,
+            "cores_per_run": len(shares[0]) if own_process else os.cpu_count(),
+            "config": "\n".join(
+                {dict(r.macros)[RECIPE]: r.config for r in reversed(runs)}.values()
+            ),
             "machine": _machine(),
-        },
-    )
+            "versions": {"flan_jax": flan_jax.__version__, **_library_versions()},
+        }
+
+        def write_info() -> None:
+            wall_s = before.get("wall_s", 0.0) + time.monotonic() - start
+            files.write_json(
+                info_path,
+                facts | {"wall_s": round(wall_s, 1), "runs": _described(out, runs)},
+            )
+
+        if own_process:
+            execute = sweep.in_processes(
+                functools.partial(_command_of, gin_file, out),
+                num=parallel,
+                cores=cores,
+            )
+        else:
+            execute = sweep.in_turn(_run_one)
+        sweep.run_sweep(runs=runs, out=out, execute=execute, on_change=write_info)
+
+
+def run_only(gin_file: str, out: str, name: str) -> None:
+    """Carries out one run of a sweep whose store is built, done or not, and records it.
+
+    Raises:
+        UsageError: no such run, or another process is at it.
+        FlanError: it failed.
+        PreemptedError: asked to stop.
+    """
+    declared = _declared(gin_file)
+    if not Path(_store_path(out)).is_dir():
+        raise errors.UsageError(f"no store in {out}; run the whole sweep once, which builds it")
+    runs = {run.name: run for run in _runs(declared, Store.open(_store_path(out)))}
+    if name not in runs:
+        raise errors.unknown_name("run", name, runs, f"(of {gin_file}; --dry_run lists them)")
+    message = sweep.attempt(out, runs[name], _run_one)
+    if message:
+        raise errors.FlanError(message)
+    say(f"sweep: {name} is done")
 
 
 def status(gin_file: str, out: str) -> str:
     """Returns the table of a sweep's runs and how far each is; builds and runs nothing."""
     declared = _declared(gin_file)
-    store = Store.open(_store_path(out)) if Path(_store_path(out)).is_dir() else None
+    store = Store.open(_store_path(out)) if _is_built(out) else None
     if store is None:
         return "\n".join(f"{r.name}  pending" for r in _runs(declared, None))
-    return sweep.status_table(out, _runs(declared, store), _shared_config(declared, out))
+    return sweep.status_table(out, _runs(declared, store))
 
 
 def report(
-    folder: str, *, out: str | None = None, study: str | None = None
+    folder: str, *, out: str | None = None, study: str | None = None, baselines: str | None = None
 ) -> report_lib.ReportFiles:
-    """Writes the report of a finished sweep.
+    """Writes the report of a sweep: of the runs that are done so far.
+
+    Of a folder that holds only `sweep.json` and `scores.csv`, as a published study does, it draws
+    what these tell: everything but training losses and examples.
 
     Args:
         folder: the sweep's.
         out: where to write; `FOLDER/report` if None.
-        study: the scores.csv of a several-seed study to draw behind.
+        study: the scores.csv of a several-seed study to draw behind, as a path or `package:` name.
+        baselines: a score table of rules without learning, to draw as thin lines; likewise.
     """
     info = _read_info(folder)
-    folders = {r["name"]: Path(folder) / r["name"] for r in info["runs"]}
+    done = [r for r in info["runs"] if r["status"] == sweep.DONE]
+    if not done:
+        raise errors.UsageError(f"{folder}: no run is done yet; see flan-jax sweep --dry_run")
     scores = scores_lib.read_scores(Path(folder) / sweep.SCORES_FILE)
-    last = info["runs"][-1]
-    store = Store.open(_store_path(folder))
-    groups = {
-        group: sorted(
-            {s.subtask for s in scores if s.benchmark == group} & set(store.manifest["tasks"])
-        )
-        for group in dict.fromkeys(s.benchmark for s in scores)
-    }
-    seconds = {n: files.read_json(p / sweep.RUN_FILE)["duration_s"] for n, p in folders.items()}
-    parameters = ", ".join(f"{n / 1e6:.2f} M" for n in info["num_parameters"].values())
-    seeds = sorted({r["settings"].get("seed", "0") for r in info["runs"]})
+    sizes = {r["size"]: r["num_parameters"] for r in done}
+    several = len(info["sizes"]) > 1
     return report_lib.write_report(
         report_lib.Report(
             title=info["title"],
-            subtitle=f"embedded mini collection, T5 with {parameters} parameters, "
-            f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}",
+            subtitle=_subtitle(info, done, sizes),
             scores=scores,
             metric=info["metric"],
-            study=scores_lib.read_scores(study) if study else (),
-            size_order=info["sizes"],
-            losses={
-                _label(r): curves.read_losses(folders[r["name"]] / "metrics.jsonl")
-                for r in info["runs"]
+            study=_one_size(_read_table(study), info["sizes"]),
+            baselines=_one_size(_read_table(baselines), info["sizes"]),
+            size_titles={
+                size: f"{sizes[size] / 1e6:.2f} M parameters"
+                for size in info["sizes"]
+                if size in sizes
             },
-            examples=report_lib.pick_examples(
-                folders[last["name"]] / "predictions", groups, metric=info["metric"]
-            ),
+            losses=_losses(folder, done, several),
+            examples=_examples(folder, done[-1], scores, info["metric"]),
             facts=[
-                ("runs", str(len(folders))),
-                ("parameters", parameters),
+                ("runs", f"{len(done)} of {len(info['runs'])}"),
+                *((f"parameters of {size}", f"{num:,}") for size, num in sizes.items()),
+                ("at a time", f"{info['parallel']}, on {info['cores_per_run']} core(s) each"),
                 ("machine", info["machine"]),
-                ("flan_jax", flan_jax.__version__),
-                *((name, importlib.metadata.version(name)) for name in _VERSIONS),
+                *info["versions"].items(),
             ],
-            timings=[("build", info["build_s"]), *seconds.items()],
+            timings=_timings(info, done),
+            wall_s=info["wall_s"],
             config=info["config"],
         ),
         out or Path(folder) / "report",
@@ -187,47 +237,142 @@ def _runs(declared: jobs.Sweep, store: Store | None) -> tuple[sweep.Run, ...]:
             shown = {"num_tasks": len(store.mixture_rates(mixture))}
         if several:
             shown["size"] = macros[RECIPE]
-        others = {n: v for n, v in macros.items() if n not in (MIXTURE, RECIPE)}
+        others = {n: v for n, v in macros.items() if n == SEED or len(declared.grid.get(n, ())) > 1}
+        others.pop(MIXTURE, None)
         return shown | {name.lower(): value for name, value in others.items()}
 
     grid = {RECIPE: list(declared.recipes), **declared.grid}
-    return sweep.expand(grid, settings)
+    return sweep.expand(grid, settings, _config_text)
 
 
-def _shared_config(declared: jobs.Sweep, out: str) -> str:
-    """Returns the text that decides the results, apart from a run's own macros and folders."""
-    first = {macro: values[0] for macro, values in declared.grid.items()}
-    parts = [f"# flan_jax {flan_jax.__version__}"]
-    for recipe in declared.recipes:
-        _parse_recipe(recipe, first, out="OUT", model_dir="OUT/RUN")
-        parts.append(f"# recipe {recipe}\n{config.text()}")
-    return "\n".join(parts)
+def _config_text(macros: Mapping[str, Any]) -> str:
+    """Returns the text that decides the result of one run, apart from its folders."""
+    others = dict(macros)
+    recipe = others.pop(RECIPE)
+    _parse_recipe(recipe, others, out="OUT", model_dir="OUT/RUN")
+    return f"# flan_jax {flan_jax.__version__}, recipe {recipe}\n{config.text()}"
 
 
-def _run_one(counts: dict[str, int], run: sweep.Run, folder: Path) -> None:
+def _run_one(run: sweep.Run, folder: Path) -> dict[str, Any]:
     macros = dict(run.macros)
     recipe = macros.pop(RECIPE)
     _parse_recipe(recipe, macros, out=str(folder.parent), model_dir=str(folder))
     trained = config.configured("train")(operative_config=config.operative)
-    counts[recipe] = sum(leaf.size for leaf in flatten(trained.params).values())
-    result = config.configured("evaluate")(
-        params=trained.params, step=trained.step, out=str(folder)
+    config.configured("evaluate")(params=trained.params, step=trained.step, out=str(folder))
+    return {"num_parameters": sum(leaf.size for leaf in flatten(trained.params).values())}
+
+
+def _command_of(gin_file: str, out: str, run: sweep.Run) -> list[str]:
+    """Returns the command that carries out one run and ends with this process."""
+    command = [sys.executable, "-P", "-m", "flan_jax", "sweep", gin_file, "--out", out]
+    return [*command, "--only", run.name, "--stop_with_stdin"]
+
+
+def _described(out: str, runs: Sequence[sweep.Run]) -> list[dict[str, Any]]:
+    """Returns what the report needs to know of each run."""
+    described = []
+    for run in runs:
+        state = sweep.status(out, run)
+        described.append(
+            {
+                "name": run.name,
+                "size": dict(run.macros)[RECIPE],
+                "settings": dict(run.settings),
+                "status": state["status"],
+                "duration_s": state["duration_s"],
+                "num_parameters": state["facts"].get("num_parameters"),
+            }
+        )
+    return described
+
+
+def _is_built(out: str) -> bool:
+    return (Path(_store_path(out)) / MANIFEST).is_file()
+
+
+def _read_table(name: str | None) -> list[scores_lib.Score]:
+    return scores_lib.read_scores(sources.resolve(name)) if name else []
+
+
+def _one_size(rows: Sequence[scores_lib.Score], sizes: Sequence[str]) -> list[scores_lib.Score]:
+    """Returns the rows that a sweep over these sizes has beside it.
+
+    A sweep of one size does not name it, so a table of several is cut to that one.
+    """
+    if len(sizes) > 1:
+        return list(rows)
+    return [
+        dataclasses.replace(row, settings={k: v for k, v in row.settings.items() if k != "size"})
+        for row in rows
+        if row.settings.get("size", sizes[0]) == sizes[0]
+    ]
+
+
+def _subtitle(
+    info: Mapping[str, Any], done: Sequence[Mapping[str, Any]], sizes: Mapping[str, int]
+) -> str:
+    parameters = ", ".join(f"{n / 1e6:.2f} M" for n in sizes.values())
+    seeds = sorted({r["settings"].get("seed", "0") for r in done}, key=lambda s: (len(s), s))
+    text = (
+        f"embedded mini collection, T5 with {parameters} parameters, "
+        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
     )
-    means = ", ".join(f"{name} {value:.1f}" for name, value in result.summary().items())
-    say(f"sweep: {run.name}: {means}")
+    left = len(info["runs"]) - len(done)
+    return text + (f"; {left} of {len(info['runs'])} runs are not done" if left else "")
+
+
+def _losses(
+    folder: str, done: Sequence[Mapping[str, Any]], several_sizes: bool
+) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """Returns size -> number of tasks -> training losses, the mean over seeds."""
+    found: dict[str, dict[str, list]] = {}
+    for run in done:
+        path = Path(folder) / run["name"] / "metrics.jsonl"
+        if path.is_file():
+            size = run["size"] if several_sizes else ""
+            label = f"{run['settings']['num_tasks']} tasks"
+            found.setdefault(size, {}).setdefault(label, []).append(curves.read_losses(path))
+    return {
+        size: {label: curves.mean_losses(seeds) for label, seeds in by_label.items()}
+        for size, by_label in found.items()
+    }
+
+
+def _examples(
+    folder: str, run: Mapping[str, Any], scores: Sequence[scores_lib.Score], metric: str
+) -> list[report_lib.Example]:
+    """Returns predictions of one run to show; none if they are not there."""
+    groups = {
+        group: sorted({s.subtask for s in scores if s.benchmark == group} - {scores_lib.MEAN})
+        for group in dict.fromkeys(s.benchmark for s in scores)
+    }
+    predictions = Path(folder) / run["name"] / "predictions"
+    return report_lib.pick_examples(predictions, groups, metric=metric)
+
+
+def _timings(info: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
+    """Returns what took how long: each run where there are few, else the runs of each size."""
+    built = [("build", info["build_s"])]
+    if len(done) <= _FEW_RUNS:
+        return built + [(r["name"], r["duration_s"]) for r in done]
+    by_size: dict[str, list[float]] = {}
+    for run in done:
+        by_size.setdefault(run["size"], []).append(run["duration_s"])
+    return built + [
+        (f"{len(times)} runs of {size}, {sum(times) / len(times):.0f} s each", sum(times))
+        for size, times in by_size.items()
+    ]
 
 
 def _read_info(out: str) -> dict[str, Any]:
     path = Path(out) / _INFO
     if not path.is_file():
-        raise errors.UsageError(
-            f"{out}: no finished sweep (there is no {path}); run flan-jax sweep first"
-        )
+        raise errors.UsageError(f"{out}: no sweep (there is no {path}); run flan-jax sweep first")
     return files.read_json(path)
 
 
-def _label(run_info: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in run_info["settings"].items())
+def _library_versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _VERSIONS}
 
 
 def _machine() -> str:

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draws the curves and tables of a sweep: PNG, SVG, Markdown, CSV and one self-contained page.
 
-flan-jax report runs/mini_task_scaling
+Of a sweep that is not finished, it draws the runs that are.
+
+    flan-jax report runs/mini_task_scaling
 """
 
 import argparse
@@ -15,7 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sweep", help="the folder that flan-jax sweep wrote")
     parser.add_argument("--out", help="folder for the report (default: SWEEP/report)")
     parser.add_argument(
-        "--study", help="scores.csv of a several-seed study to draw behind (default: none)"
+        "--study",
+        metavar="CSV",
+        help="score table of a several-seed study to draw behind, such as "
+        "package:tasks/mini/study.csv (default: none)",
+    )
+    parser.add_argument(
+        "--baselines",
+        metavar="CSV",
+        help="score table of rules without learning to draw as thin lines, such as "
+        "package:tasks/mini/baselines.csv (default: none)",
     )
 
 
@@ -23,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     """Writes the report and names its files."""
     from flan_jax import sweeps
 
-    made = sweeps.report(args.sweep, out=args.out, study=args.study)
+    made = sweeps.report(args.sweep, out=args.out, study=args.study, baselines=args.baselines)
     for label, path in (
         ("scores table", made.table_markdown),
         ("scores as CSV", made.table_csv),

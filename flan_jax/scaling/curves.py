@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Curves out of score tables: quality against number of finetuning tasks, and training losses.
 
-Here numbers become curves (means and spreads over seeds); how a curve looks is in `figures`. The
-rows of a sweep's `scores.csv` carry the settings `num_tasks`, and where there are several, `size`
-and `seed`.
+Here numbers become curves (means and standard errors over seeds); how they look is in `figures`.
+The rows of a sweep's `scores.csv` carry the settings `num_tasks`, and where there are several,
+`size` and `seed`.
 """
 
 import collections
 import dataclasses
 import json
+import math
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,9 +49,10 @@ class Point:
         return statistics.fmean(self.values)
 
     @property
-    def spread(self) -> float | None:
-        """Standard deviation over seeds (n - 1); None for a single seed."""
-        return statistics.stdev(self.values) if len(self.values) > 1 else None
+    def stderr(self) -> float | None:
+        """Standard error over seeds: standard deviation (n - 1) / sqrt(n); None for one seed."""
+        num = len(self.values)
+        return statistics.stdev(self.values) / math.sqrt(num) if num > 1 else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,8 @@ def task_scaling_figure(
     subtitle: str,
     metric: str = "exact_match",
     study: Sequence[Curve] = (),
-    size_order: Sequence[str] = (),
+    baselines: Sequence[Curve] = (),
+    size_titles: Mapping[str, str] | None = None,
 ) -> figures.Figure:
     """Returns the task-scaling figure: one panel if there is one size, else one for each group.
 
@@ -135,10 +138,12 @@ def task_scaling_figure(
         subtitle: what was measured: collection, model size, seeds.
         metric: named on the y axis.
         study: curves of a study with several seeds, drawn behind as bands.
-        size_order: model sizes from small to large; sizes not named here follow in name order.
+        baselines: curves of rules without learning, drawn as thin lines.
+        size_titles: model size -> its name for people, from small to large; others follow.
     """
+    titles = dict(size_titles or {})
     drawn_sizes = {curve.size for curve in curves}
-    sizes = [size for size in size_order if size in drawn_sizes]
+    sizes = [size for size in titles if size in drawn_sizes]
     sizes += sorted(drawn_sizes - set(sizes))
     groups = list(dict.fromkeys(curve.benchmark for curve in curves))
     behind = {(curve.benchmark, curve.size): curve for curve in study}
@@ -154,26 +159,44 @@ def task_scaling_figure(
             label=label,
             x=tuple(float(point.num_tasks) for point in curve.points),
             y=tuple(point.mean for point in curve.points),
-            spread=tuple(point.spread for point in curve.points),
+            spread=tuple(point.stderr for point in curve.points),
             **style,
             band=_band(band) if band else (),
         )
 
+    def rules(group: str, **style: Any) -> tuple[figures.Line, ...]:
+        return tuple(
+            figures.Line(
+                label="",
+                x=tuple(float(point.num_tasks) for point in curve.points),
+                y=tuple(point.mean for point in curve.points),
+                thin=True,
+                **style,
+            )
+            for curve in baselines
+            if curve.benchmark == group
+        )
+
     if len(sizes) == 1:
+        colors = {group: _color(group, groups) for group in groups}
         lines = [
-            line(curve, benchmark_title(curve.benchmark), color=_color(curve.benchmark, groups))
+            line(curve, benchmark_title(curve.benchmark), color=colors[curve.benchmark])
             for curve in curves
         ]
-        panels = (figures.Panel(title="", lines=tuple(lines)),)
+        thin = [rule for group in groups for rule in rules(group, color=colors[group])]
+        panels = (figures.Panel(title="", lines=(*lines, *thin)),)
     else:
         panels = tuple(
             figures.Panel(
                 title=benchmark_title(group),
-                lines=tuple(
-                    line(curve, size, shade=index / (len(sizes) - 1))
-                    for index, size in enumerate(sizes)
-                    for curve in curves
-                    if (curve.benchmark, curve.size) == (group, size)
+                lines=(
+                    *(
+                        line(curve, titles.get(size, size), shade=index / (len(sizes) - 1))
+                        for index, size in enumerate(sizes)
+                        for curve in curves
+                        if (curve.benchmark, curve.size) == (group, size)
+                    ),
+                    *rules(group),
                 ),
             )
             for group in groups
@@ -185,29 +208,33 @@ def task_scaling_figure(
         x_label="Finetuning tasks (log scale)",
         y_label=f"{metric_title(metric)}, %",
         log_x=True,
-        note=_seeds_note(curves, study),
+        note=_note(curves, study, baselines),
     )
 
 
 def losses_figure(
-    losses: Mapping[str, Sequence[tuple[int, float]]], *, title: str, subtitle: str
+    losses: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]], *, title: str, subtitle: str
 ) -> figures.Figure:
-    """Returns the training curves: label -> (step, loss) pairs, drawn in the order given."""
-    count = max(len(losses) - 1, 1)
-    lines = tuple(
-        figures.Line(
-            label=label,
-            x=tuple(float(step) for step, _ in pairs),
-            y=tuple(loss for _, loss in pairs),
-            shade=index / count,
-            markers=False,
-        )
-        for index, (label, pairs) in enumerate(losses.items())
-    )
+    """Returns the training curves: panel -> label -> (step, loss) pairs, in the order given."""
     return figures.Figure(
         title=title,
         subtitle=subtitle,
-        panels=(figures.Panel(title="", lines=lines),),
+        panels=tuple(
+            figures.Panel(
+                title=panel,
+                lines=tuple(
+                    figures.Line(
+                        label=label,
+                        x=tuple(float(step) for step, _ in pairs),
+                        y=tuple(loss for _, loss in pairs),
+                        shade=index / max(len(lines) - 1, 1),
+                        markers=False,
+                    )
+                    for index, (label, pairs) in enumerate(lines.items())
+                ),
+            )
+            for panel, lines in losses.items()
+        ),
         x_label="Step",
         y_label="Loss per target token, nats",
         digits=2,
@@ -257,6 +284,13 @@ def read_losses(path: str | os.PathLike, *, key: str = "loss") -> list[tuple[int
     return sorted(pairs.items())
 
 
+def mean_losses(seeds: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, float]]:
+    """Returns the mean over seeds of (step, loss) pairs, at the steps that all of them have."""
+    by_step = [dict(pairs) for pairs in seeds]
+    common = set.intersection(*(set(pairs) for pairs in by_step))
+    return [(step, statistics.fmean(pairs[step] for pairs in by_step)) for step in sorted(common)]
+
+
 def num_seeds(curves: Iterable[Curve]) -> tuple[int, int]:
     """Returns the fewest and the most seeds that any point of the curves has."""
     counts = [len(point.values) for curve in curves for point in curve.points]
@@ -283,20 +317,29 @@ def _color(benchmark: str, groups: Sequence[str]) -> int:
 
 def _band(curve: Curve) -> tuple[tuple[float, float, float], ...]:
     return tuple(
-        (float(p.num_tasks), p.mean - (p.spread or 0.0), p.mean + (p.spread or 0.0))
+        (float(p.num_tasks), p.mean - (p.stderr or 0.0), p.mean + (p.stderr or 0.0))
         for p in curve.points
     )
 
 
-def _seeds_note(curves: Sequence[Curve], study: Sequence[Curve]) -> str:
+def _note(curves: Sequence[Curve], study: Sequence[Curve], baselines: Sequence[Curve]) -> str:
     low, high = num_seeds(curves)
     if high == 1:
         note = "Lines: one seed, so no error bars."
     else:
-        shown = f"{low}" if low == high else f"{low} to {high}"
-        note = f"Lines: mean of {shown} seeds; bars: ± 1 standard deviation over seeds."
+        note = (
+            f"Lines: mean of {_range(low, high)} seeds; bars: ± 1 standard error over seeds of the "
+            "mean over tasks."
+        )
     if study:
-        low, high = num_seeds(study)
-        shown = f"{low}" if low == high else f"{low} to {high}"
-        note += f" Bands: earlier study with {shown} seeds, mean ± 1 standard deviation."
+        note += (
+            f" Bands: the several-seed study, mean of {_range(*num_seeds(study))} seeds ± 1 "
+            "standard error."
+        )
+    if baselines:
+        note += " Dotted: a rule that always gives a task's most frequent answer."
     return note
+
+
+def _range(low: int, high: int) -> str:
+    return f"{low}" if low == high else f"{low} to {high}"

@@ -51,7 +51,7 @@ _RC = {
 class Line:
     """One named line."""
 
-    label: str
+    label: str  # '' for none
     x: tuple[float, ...]
     y: tuple[float, ...]
     spread: tuple[float | None, ...] = ()  # half length of each error bar
@@ -59,6 +59,7 @@ class Line:
     shade: float | None = None  # 0 (light) to 1 (dark): used instead of color
     markers: bool = True
     band: tuple[tuple[float, float, float], ...] = ()  # (x, low, high) behind the line
+    thin: bool = False  # a dotted line for reference, without markers and name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,7 +141,8 @@ def _draw(figure: Figure, width_in: float) -> mpl_figure.Figure:
     height_in = top + bottom + rows * panel_in + (rows - 1) * 0.6
     drawn = mpl_figure.Figure(figsize=(width_in, height_in))
     backend_agg.FigureCanvasAgg(drawn)
-    labels = [_label(line, figure, narrow) for panel in figure.panels for line in panel.lines]
+    lines = [line for panel in figure.panels for line in panel.lines if line.label]
+    labels = [_label(line, figure, narrow) for line in lines]
     right = 0.22 + 0.078 * max(len(part) for label in labels for part in label.split("\n"))
     axes = drawn.subplots(
         rows,
@@ -200,15 +202,18 @@ def _draw_panel(ax, panel: Panel, figure: Figure) -> None:
         ax.set_title(panel.title, size=10, weight="bold", loc="left", pad=22, color=INK)
     xs = sorted({x for line in panel.lines for x in line.x})
     place = _placer(figure)
-    for index, line in enumerate(panel.lines):
+    for line in panel.lines:
+        if line.thin:
+            at = [place(x) for x in line.x]
+            ax.plot(at, line.y, color=_line_color(line), linewidth=1.1, linestyle=":", zorder=2)
+    for index, line in enumerate(line for line in panel.lines if not line.thin):
         color = _line_color(line)
         if line.band:
-            ax.fill_between(
-                [place(x) for x, _, _ in line.band],
-                [low for _, low, _ in line.band],
-                [high for _, _, high in line.band],
-                color=color, alpha=0.16, linewidth=0, zorder=1,
-            )  # fmt: skip
+            at = [place(x) for x, _, _ in line.band]
+            lows, highs = ([edges[i] for edges in line.band] for i in (1, 2))
+            ax.fill_between(at, lows, highs, color=color, alpha=0.16, linewidth=0, zorder=1)
+            means = [(low + high) / 2 for low, high in zip(lows, highs, strict=True)]
+            ax.plot(at, means, color=color, alpha=0.35, linewidth=1.1, zorder=1)
         at = [place(x) for x in line.x]
         if any(line.spread):
             spread = [value or 0.0 for value in line.spread]
@@ -250,18 +255,19 @@ def _set_limits(axes, figure: Figure) -> None:
 
 def _label_lines(ax, panel: Panel, figure: Figure, narrow: bool) -> None:
     """Writes each line's name and last value beside its end, moved apart where they would meet."""
-    if not panel.lines:
+    lines = [line for line in panel.lines if line.label]
+    if not lines:
         return
     to_points = ax.transData.transform
     scale = 72.0 / ax.figure.dpi
-    texts = [_label(line, figure, narrow) for line in panel.lines]
+    texts = [_label(line, figure, narrow) for line in lines]
     place = _placer(figure)
-    ends = np.array([to_points((place(line.x[-1]), line.y[-1])) * scale for line in panel.lines])
+    ends = np.array([to_points((place(line.x[-1]), line.y[-1])) * scale for line in lines])
     heights = np.array([11.5 * (1 + text.count("\n")) for text in texts])
     right = ends[:, 0].max()
     floor = ax.bbox.y0 * scale
     for index, y in zip(range(len(texts)), _spread(ends[:, 1], heights, floor), strict=True):
-        line = panel.lines[index]
+        line = lines[index]
         ax.annotate(
             texts[index],
             (place(line.x[-1]), line.y[-1]),

@@ -9,6 +9,7 @@ the same bytes.
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -63,11 +64,17 @@ class Report:
     about: Sequence[str] = ABOUT_MINI  # paragraphs: what this is and is not
     metric: str = "exact_match"  # of the figure and of the first table
     study: Sequence[scores_lib.Score] = ()  # of a several-seed study, drawn behind
-    size_order: Sequence[str] = ()
-    losses: Mapping[str, Sequence[tuple[int, float]]] = dataclasses.field(default_factory=dict)
+    baselines: Sequence[scores_lib.Score] = ()  # of rules without learning, drawn as thin lines
+    # Model size -> its name for people, from small to large.
+    size_titles: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # Panel -> label -> (step, loss) pairs.
+    losses: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]] = dataclasses.field(
+        default_factory=dict
+    )
     examples: Sequence[Example] = ()
     facts: Sequence[tuple[str, str]] = ()  # name -> value: model, steps, machine, versions
     timings: Sequence[tuple[str, float]] = ()  # stage -> seconds
+    wall_s: float | None = None  # seconds for all; None: the sum of the stages
     config: str = ""  # the operative Gin text
 
 
@@ -88,14 +95,19 @@ def write_report(report: Report, out: str | os.PathLike) -> ReportFiles:
         DataError: if the scores lack the metric or the number of tasks.
     """
     out = Path(out)
+
+    def curves_of(rows: Sequence[scores_lib.Score]) -> tuple[curves_lib.Curve, ...]:
+        return curves_lib.task_scaling(rows, metric=report.metric) if rows else ()
+
     curves = curves_lib.task_scaling(report.scores, metric=report.metric)
     scaling = curves_lib.task_scaling_figure(
         curves,
         title=report.title,
         subtitle=report.subtitle,
         metric=report.metric,
-        study=curves_lib.task_scaling(report.study, metric=report.metric) if report.study else (),
-        size_order=report.size_order,
+        study=curves_of(report.study),
+        baselines=curves_of(report.baselines),
+        size_titles=report.size_titles,
     )
     drawn = list(figures.save(scaling, out / "task_scaling"))
     losses = None
@@ -105,14 +117,17 @@ def write_report(report: Report, out: str | os.PathLike) -> ReportFiles:
         )
         drawn += figures.save(losses, out / "losses")
     others = sorted({s.metric for s in report.scores} - {report.metric})
-    group_tables = [tables.group_table(report.scores, m) for m in (report.metric, *others)]
+    group_tables = [
+        tables.group_table(report.scores, m, list(report.size_titles))
+        for m in (report.metric, *others)
+    ]
     with files.atomic_open(out / "scores_table.md") as file:
         file.write("\n".join(f"{t.title}\n\n{tables.markdown(t)}" for t in group_tables))
     with files.atomic_open(out / "scores_table.csv") as file:
         tables.write_csv(group_tables[0], file)
     page = _template().render(
         report=report,
-        tiles=_tiles(curves),
+        tiles=_tiles(curves, report.size_titles),
         metric_title=curves_lib.metric_title(report.metric),
         scaling=_inline(scaling),
         losses=_inline(losses) if losses else None,
@@ -121,7 +136,7 @@ def write_report(report: Report, out: str | os.PathLike) -> ReportFiles:
         paper_table=tables.paper_table(),
         paper_figure=_inline(curves_lib.paper_figure()),
         examples=_by_group(report.examples),
-        total_s=sum(seconds for _, seconds in report.timings),
+        total_s=sum(s for _, s in report.timings) if report.wall_s is None else report.wall_s,
     )
     with files.atomic_open(out / "report.html") as file:
         file.write(page)
@@ -202,21 +217,28 @@ def _read_predictions(folder, group: str, task: str, metric: str) -> Iterable[Ex
                 raise errors.DataError(f"{path}:{number}: not a prediction ({error!r})") from None
 
 
-def _tiles(curves: Sequence[curves_lib.Curve]) -> list[dict]:
+def _tiles(curves: Sequence[curves_lib.Curve], size_titles: Mapping[str, str]) -> list[dict]:
     """The change of each curve from its fewest to its most tasks, for the head of the page."""
     several_sizes = len({curve.size for curve in curves}) > 1
-    return [
-        {
-            "title": curves_lib.benchmark_title(curve.benchmark)
-            + (f", {curve.size}" if several_sizes else ""),
-            "value": curve.points[-1].mean,
-            "first": curve.points[0].mean,
-            "change": curve.points[-1].mean - curve.points[0].mean,
-            "fewest": curve.points[0].num_tasks,
-            "most": curve.points[-1].num_tasks,
-        }
-        for curve in curves
-    ]
+    tiles = []
+    for curve in curves:
+        first, last = curve.points[0], curve.points[-1]
+        errors_of = [p.stderr for p in (first, last) if p.stderr is not None]
+        size = size_titles.get(curve.size, curve.size)
+        tiles.append(
+            {
+                "title": curves_lib.benchmark_title(curve.benchmark)
+                + (f", {size}" if several_sizes else ""),
+                "value": last.mean,
+                "first": first.mean,
+                "change": last.mean - first.mean,
+                # Runs of different task counts are independent.
+                "change_error": math.hypot(*errors_of) if len(errors_of) == 2 else None,
+                "fewest": first.num_tasks,
+                "most": last.num_tasks,
+            }
+        )
+    return tiles
 
 
 def _by_group(examples: Sequence[Example]) -> list[tuple[str, list[Example]]]:

@@ -1,35 +1,41 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A grid of runs, one after another: named, each in its own folder, resumable, one table for all.
+"""A grid of runs: named, each in its own folder, resumable, one table for all.
 
-    OUT/<run>/run.json     what the run is, and how far: pending, running, done, failed, preempted
+    OUT/<run>/run.json     what the run is, and how far: see `status`
     OUT/<run>/...          whatever the run itself writes; its scores in scores.csv
     OUT/<run>/error.txt    the stack trace of a run that failed
-    OUT/scores.csv         all runs' rows, with a column for each setting
+    OUT/scores.csv         all finished runs' rows, with a column for each setting
 
-What a run does is the caller's function. A finished run is not repeated while its configuration is
-the same; a run that fails is recorded, and the others go on.
+What a run does is the caller's function, and whether runs go one after another (`in_turn`) or each
+in a process of its own (`in_processes`) makes no difference to the folder. A finished run is not
+repeated while its configuration is the same; a run that fails is recorded, and the others go on.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
 import os
 import re
+import socket
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from flan_jax.core import errors, files
 from flan_jax.core.progress import Progress, say
 from flan_jax.evals import scores as scores_lib
+from flan_jax.scaling import processes
 
 PENDING, RUNNING, DONE, FAILED = "pending", "running", "done", "failed"
-PREEMPTED, STALE = "preempted", "stale"
+PREEMPTED, INTERRUPTED, STALE = "preempted", "interrupted", "stale"
 SCORES_FILE = "scores.csv"
 RUN_FILE = "run.json"
+LOG_FILE = "log.txt"  # what the process of a run said
+_LOCKS = ".locks"
 _MAX_NAME = 100
 
 
@@ -40,13 +46,22 @@ class Run:
     name: str  # also its folder's name
     macros: tuple[tuple[str, Any], ...]  # Gin macro -> value, in the grid's order
     settings: tuple[tuple[str, str], ...]  # column -> value, as the result table shows them
+    config: str = ""  # all else that decides the result: Gin text, code version
 
 
-RunOne = Callable[[Run, Path], None]
+# Does a run in its folder; returns facts to keep beside its status.
+RunOne = Callable[[Run, Path], Mapping[str, Any] | None]
+Endings = Generator[tuple[Run, str], None, None]  # each run as it ends, with what went wrong
+# (sweep's folder, runs) -> the endings.
+Execute = Callable[[Path, Sequence[Run]], Endings]
 Settings = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
-def expand(grid: Mapping[str, Sequence[Any]], settings: Settings | None = None) -> tuple[Run, ...]:
+def expand(
+    grid: Mapping[str, Sequence[Any]],
+    settings: Settings | None = None,
+    config: Callable[[Mapping[str, Any]], str] | None = None,
+) -> tuple[Run, ...]:
     """Returns the runs of the grid: the product of all macros' values, the last varying fastest.
 
     Args:
@@ -54,6 +69,8 @@ def expand(grid: Mapping[str, Sequence[Any]], settings: Settings | None = None) 
         settings: from the macros of one run to the columns that describe it in the result table
             and in its name, such as `{"num_tasks": 8, "seed": 0}`; by default the macros themselves
             in lower case.
+        config: from the macros of one run to the text that names everything else its result
+            depends on; a finished run is skipped only while this and its macros are what they were.
 
     Raises:
         UsageError: if a macro has no values, or two runs are the same.
@@ -70,7 +87,12 @@ def expand(grid: Mapping[str, Sequence[Any]], settings: Settings | None = None) 
         macros = dict(zip(grid, values, strict=True))
         shown = settings(macros) if settings else {k.lower(): v for k, v in macros.items()}
         shown = {name: str(value) for name, value in shown.items()}
-        run = Run(name=run_name(shown), macros=tuple(macros.items()), settings=tuple(shown.items()))
+        run = Run(
+            name=run_name(shown),
+            macros=tuple(macros.items()),
+            settings=tuple(shown.items()),
+            config=config(macros) if config else "",
+        )
         same = next((other for other in runs if other.name == run.name), None)
         if same:
             raise errors.UsageError(
@@ -96,57 +118,158 @@ def run_name(settings: Mapping[str, str]) -> str:
 
 
 def run_sweep(
-    *, runs: Sequence[Run], out: str | os.PathLike, run_one: RunOne, config: str = ""
+    *,
+    runs: Sequence[Run],
+    out: str | os.PathLike,
+    execute: Execute,
+    on_change: Callable[[], None] | None = None,
 ) -> list[scores_lib.Score]:
-    """Carries out every run that is not finished, then gathers all scores in `OUT/scores.csv`.
+    """Carries out every run that is not finished; `OUT/scores.csv` holds all that are.
 
     Args:
         runs: from `expand`.
         out: the sweep's folder.
-        run_one: does one run in the folder it is given, and leaves a `scores.csv` there.
-        config: text that names everything the runs share (Gin text, code version): a finished run
-            is skipped only while this and its macros are what they were.
+        execute: `in_turn(...)` or `in_processes(...)`.
+        on_change: called at the beginning and after each run, when `scores.csv` is up to date.
 
     Returns:
         The rows of all finished runs, each with its run's settings.
 
     Raises:
         IncompleteError: after all other runs, if some failed; names each with its message.
-        PreemptedError: at once, if a run was asked to stop.
+        PreemptedError: at once, if asked to stop.
     """
-    out, failures = Path(out), []
+    out, failures = Path(out), {}
+    todo = []
     for run in runs:
-        if status(out, run, config)["status"] == PENDING:
-            _record(out, run, config, PENDING)
-    with Progress("sweep", total=len(runs), unit="run") as progress:
-        for number, run in enumerate(runs, start=1):
-            state = status(out, run, config)
-            message = state["message"] if state["status"] == STALE else ""
-            if state["status"] == DONE:
-                say(f"sweep {number}/{len(runs)}: {run.name} is done, skipped")
-            elif not message:
-                say(f"sweep {number}/{len(runs)}: {run.name}")
-                message = _attempt(out, run, config, run_one)
+        state = status(out, run)
+        if state["status"] == PENDING:
+            _record(out, run, PENDING)
+        if state["status"] == DONE:
+            say(f"sweep: {run.name} is done, skipped")
+        elif state["status"] == STALE:
+            failures[run.name] = state["message"]
+        else:
+            todo.append(run)
+
+    def gathered() -> list[scores_lib.Score]:
+        rows = gather(out, runs)
+        if on_change is not None:
+            on_change()
+        return rows
+
+    rows = gathered()
+    with (
+        Progress("sweep", total=len(todo), unit="run") as progress,
+        contextlib.closing(execute(out, todo)) as ended,
+    ):
+        for run, message in ended:
             if message:
+                failures[run.name] = message
                 say(f"sweep: {run.name} failed: {message}")
-                failures.append(f"{run.name}: {message}")
+            else:
+                say(f"sweep: {run.name} is done: {_means(out / run.name / SCORES_FILE)}")
+            rows = gathered()
             progress.advance(note=run.name)
-    rows = gather(out, runs, config)
-    say(status_table(out, runs, config))
+    say(status_table(out, runs))
     if failures:
         raise errors.IncompleteError(
             f"{len(failures)} of {len(runs)} runs in {out} failed, the rest is done: "
-            + "; ".join(failures)
+            + "; ".join(f"{name}: {message}" for name, message in failures.items())
             + "; the same command retries them"
         )
     return rows
 
 
-def gather(out: str | os.PathLike, runs: Sequence[Run], config: str) -> list[scores_lib.Score]:
+def in_turn(run_one: RunOne) -> Execute:
+    """Returns how to carry out runs one after another in this process.
+
+    Args:
+        run_one: does one run in the folder it is given and leaves a `scores.csv` there; what it
+            returns is kept as the run's `facts`.
+    """
+
+    def execute(out: Path, runs: Sequence[Run]) -> Endings:
+        for number, run in enumerate(runs, start=1):
+            say(f"sweep: {number}/{len(runs)}: {run.name}")
+            yield run, attempt(out, run, run_one)
+
+    return execute
+
+
+def in_processes(
+    command: Callable[[Run], Sequence[str]], *, num: int, cores: int | None = None
+) -> Execute:
+    """Returns how to carry out `num` runs at a time, each by a command of its own.
+
+    Args:
+        command: gives the one that will `attempt` a run.
+        num: how many at a time.
+        cores: processor cores for each; None: an equal share of those there are.
+    """
+
+    def execute(out: Path, runs: Sequence[Run]) -> Endings:
+        by_name = {run.name: run for run in runs}
+        for run in runs:  # so that a failure found afterwards is one of this attempt
+            _record(out, run, PENDING)
+        commands = [
+            processes.Command(
+                name=run.name, argv=tuple(command(run)), log=out / run.name / LOG_FILE
+            )
+            for run in runs
+        ]
+        ended = processes.run_all(commands, num=num, cores=cores, what="sweep")
+        with contextlib.closing(ended):
+            for ending in ended:
+                run = by_name[ending.command.name]
+                yield run, _settle(out, run, ending)
+
+    return execute
+
+
+def attempt(out: str | os.PathLike, run: Run, run_one: RunOne) -> str:
+    """Carries out one run here and now, and records it; returns "" or what went wrong.
+
+    Raises:
+        UsageError: another process is at this run; nothing is recorded.
+        PreemptedError: asked to stop.
+    """
+    out = Path(out)
+    folder = out / run.name
+    trace = folder / "error.txt"
+    start = time.monotonic()
+
+    def record(state: str, message: str = "", facts: Mapping[str, Any] | None = None) -> None:
+        _record(out, run, state, message, round(time.monotonic() - start, 1), facts)
+
+    # Not in the run's folder: training locks that one itself.
+    with files.locked(out / _LOCKS / run.name, "run"):
+        record(RUNNING)
+        try:
+            facts = run_one(run, folder)
+            if not (folder / SCORES_FILE).is_file():
+                raise errors.FlanError(f"{run.name} ended without writing {folder / SCORES_FILE}")
+        except (errors.PreemptedError, KeyboardInterrupt):
+            record(PREEMPTED, "stopped; the same command goes on")
+            raise
+        except Exception as error:  # one run must not end the others: kept in error.txt
+            message = " ".join(str(error).split()) or type(error).__name__
+            if not isinstance(error, errors.FlanError):
+                message = f"{type(error).__name__}: {message} (stack trace in {trace})"
+            with files.atomic_open(trace) as file:
+                file.write(traceback.format_exc())
+            record(FAILED, message)
+            return message
+        trace.unlink(missing_ok=True)
+        record(DONE, facts=facts)
+    return ""
+
+
+def gather(out: str | os.PathLike, runs: Sequence[Run]) -> list[scores_lib.Score]:
     """Writes and returns the rows of all finished runs, with their settings as columns."""
     rows = []
     for run in runs:
-        if status(out, run, config)["status"] == DONE:
+        if status(out, run)["status"] == DONE:
             path = Path(out) / run.name / SCORES_FILE
             rows += [
                 dataclasses.replace(score, settings={**score.settings, **dict(run.settings)})
@@ -156,26 +279,31 @@ def gather(out: str | os.PathLike, runs: Sequence[Run], config: str) -> list[sco
     return rows
 
 
-def status(out: str | os.PathLike, run: Run, config: str) -> dict[str, Any]:
-    """Returns `status`, `message` and `duration_s` of a run, from its `run.json`.
+def status(out: str | os.PathLike, run: Run) -> dict[str, Any]:
+    """Returns `status`, `message`, `duration_s` and `facts` of a run, from its `run.json`.
 
-    A run that nobody began is pending; one that was begun with another configuration is stale.
+    The status is one of: `pending`, nobody began it; `running`; `interrupted`, its process is gone;
+    `preempted`, it was stopped; `failed`; `done`; `stale`, begun with another configuration.
     """
     path = Path(out) / run.name / RUN_FILE
     record = files.read_json(path) if path.is_file() else {"status": PENDING}
     if record["status"] == PENDING:
-        return {"status": PENDING, "message": "", "duration_s": None}
-    if record["config_hash"] != config_hash(run, config):
+        return {"status": PENDING, "message": "", "duration_s": None, "facts": {}}
+    if record["config_hash"] != config_hash(run):
         message = f"begun with another configuration; delete {path.parent} or choose another folder"
-        return {"status": STALE, "message": message, "duration_s": record["duration_s"]}
+        return record | {"status": STALE, "message": message}
+    if record["status"] == RUNNING:
+        if _is_gone(record["process"]):
+            return record | {"status": INTERRUPTED, "message": "its process is gone"}
+        return record | {"duration_s": round(time.time() - record["time"], 1)}
     return record
 
 
-def status_table(out: str | os.PathLike, runs: Sequence[Run], config: str) -> str:
+def status_table(out: str | os.PathLike, runs: Sequence[Run]) -> str:
     """Returns the state of all runs as aligned text, one line a run."""
     lines = [("run", "status", "time", "message")]
     for run in runs:
-        record = status(out, run, config)
+        record = status(out, run)
         duration = record.get("duration_s")
         shown = "" if duration is None else f"{duration:.1f} s"
         lines.append((run.name, record["status"], shown, record.get("message", "")))
@@ -187,44 +315,34 @@ def status_table(out: str | os.PathLike, runs: Sequence[Run], config: str) -> st
     return "\n".join("  ".join(cells).rstrip() for cells in padded)
 
 
-def config_hash(run: Run, config: str) -> str:
+def config_hash(run: Run) -> str:
     """Returns the hash of all that decides a run's results."""
-    text = files.dumps({"macros": [[k, repr(v)] for k, v in run.macros], "config": config})
+    text = files.dumps({"macros": [[k, repr(v)] for k, v in run.macros], "config": run.config})
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _attempt(out: Path, run: Run, config: str, run_one: RunOne) -> str:
-    """Carries out one run; returns "" or what went wrong."""
-    folder = out / run.name
-    trace = folder / "error.txt"
-    start = time.monotonic()
-
-    def record(state: str, message: str = "") -> None:
-        _record(out, run, config, state, message, round(time.monotonic() - start, 1))
-
-    record(RUNNING)
-    try:
-        run_one(run, folder)
-        if not (folder / SCORES_FILE).is_file():
-            raise errors.FlanError(f"{run.name} ended without writing {folder / SCORES_FILE}")
-    except errors.PreemptedError:
-        record(PREEMPTED, "stopped and saved")
-        raise
-    except Exception as error:  # whatever ends one run must not end the others: kept in error.txt
-        message = " ".join(str(error).split()) or type(error).__name__
-        if not isinstance(error, errors.FlanError):
-            message = f"{type(error).__name__}: {message} (stack trace in {trace})"
-        with files.atomic_open(trace) as file:
-            file.write(traceback.format_exc())
-        record(FAILED, message)
-        return message
-    trace.unlink(missing_ok=True)
-    record(DONE)
-    return ""
+def _settle(out: Path, run: Run, ending: processes.Ending) -> str:
+    """Returns "" or what went wrong with a run whose process ended; records what it could not."""
+    state = status(out, run)
+    if state["status"] == DONE and ending.code == 0:
+        return ""
+    if state["status"] == FAILED:
+        return state["message"]
+    if state["status"] == PREEMPTED:
+        return f"{ending}; stopped and saved"
+    message = f"{ending}; its log is {ending.command.log}"
+    if state["status"] != RUNNING:  # that would be of another process, which holds the run
+        _record(out, run, FAILED, message, round(ending.duration_s, 1))
+    return message
 
 
 def _record(
-    out: Path, run: Run, config: str, state: str, message: str = "", duration_s: float | None = None
+    out: Path,
+    run: Run,
+    state: str,
+    message: str = "",
+    duration_s: float | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     files.write_json(
         out / run.name / RUN_FILE,
@@ -232,9 +350,31 @@ def _record(
             "name": run.name,
             "macros": {name: repr(value) for name, value in run.macros},
             "settings": dict(run.settings),
-            "config_hash": config_hash(run, config),
+            "config_hash": config_hash(run),
             "status": state,
             "message": message,
             "duration_s": duration_s,
+            "facts": dict(facts or {}),
+            "time": time.time(),
+            "process": {"id": os.getpid(), "host": socket.gethostname()},
         },
     )
+
+
+def _is_gone(process: Mapping[str, Any]) -> bool:
+    """Returns whether a process has ended; False where this machine cannot know."""
+    if process["host"] != socket.gethostname():
+        return False
+    try:
+        os.kill(process["id"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
+
+
+def _means(path: Path) -> str:
+    """Returns the means of a run's score table for a line of progress."""
+    means = [s for s in scores_lib.read_scores(path) if s.subtask == scores_lib.MEAN]
+    return ", ".join(f"{s.benchmark}/{s.metric} {s.value:.1f}" for s in means)

@@ -9,9 +9,10 @@ import collections
 import csv
 import dataclasses
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import IO
 
+from flan_jax.evals import metrics
 from flan_jax.evals import scores as scores_lib
 from flan_jax.scaling import curves as curves_lib
 from flan_jax.scaling import paper
@@ -23,9 +24,11 @@ class Cell:
 
     value: float
     error: float | None = None
+    task_error: float | None = None  # shown in brackets
 
     def __str__(self) -> str:
-        return f"{self.value:.1f}" + ("" if self.error is None else f" ± {self.error:.1f}")
+        text = f"{self.value:.1f}" + ("" if self.error is None else f" ± {self.error:.1f}")
+        return text + ("" if self.task_error is None else f" ({self.task_error:.1f})")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,43 +42,77 @@ class Table:
     note: str = ""
 
 
-def group_table(scores: Iterable[scores_lib.Score], metric: str) -> Table:
+def group_table(
+    scores: Iterable[scores_lib.Score], metric: str, size_order: Sequence[str] = ()
+) -> Table:
     """Returns the macro means: one row for each group (and size), one column for each task count.
 
-    The error is over seeds where there are several, else over the tasks of the group.
+    With several seeds a cell is the mean over them ± its standard error over seeds, and in brackets
+    the standard error over the group's tasks, each task's score being its mean over the seeds. With
+    one seed it is the mean ± its standard error over tasks.
+
+    Args:
+        scores: of all runs.
+        metric: which to show.
+        size_order: model sizes from small to large; others follow by name.
     """
     scores = list(scores)
     curves = curves_lib.task_scaling(scores, metric=metric)
     counts = sorted({point.num_tasks for curve in curves for point in curve.points})
     several_sizes = len({curve.size for curve in curves}) > 1
     several_seeds = curves_lib.num_seeds(curves)[1] > 1
-    over_tasks = {
-        (s.benchmark, s.settings.get("size", ""), int(s.settings["num_tasks"])): s.stderr
-        for s in sorted(scores, key=lambda s: s.step)
-        if s.subtask == scores_lib.MEAN and s.metric == metric
-    }
+    over_tasks = _errors_over_tasks(scores, metric)
+    order = {size: number for number, size in enumerate(size_order)}
+    curves = sorted(
+        curves,
+        key=lambda c: (
+            curves_lib.benchmark_order(c.benchmark), order.get(c.size, len(order)), c.size
+        ),
+    )  # fmt: skip
     rows = []
     for curve in curves:
-        cells = {
-            point.num_tasks: Cell(
+        cells = {}
+        for point in curve.points:
+            task_error = over_tasks.get((curve.benchmark, curve.size, point.num_tasks))
+            cells[point.num_tasks] = Cell(
                 value=point.mean,
-                error=point.spread
-                if several_seeds
-                else over_tasks[curve.benchmark, curve.size, point.num_tasks],
+                error=point.stderr if several_seeds else task_error,
+                task_error=task_error if several_seeds else None,
             )
-            for point in curve.points
-        }
         title = curves_lib.benchmark_title(curve.benchmark)
         names = (title, curve.size) if several_sizes else (title,)
         rows.append((names, tuple(cells.get(count) for count in counts)))
+    low, high = curves_lib.num_seeds(curves)
+    seeds = f"{low}" if low == high else f"{low} to {high}"
     return Table(
         title=f"{curves_lib.metric_title(metric)}, %, by number of finetuning tasks",
         names=("Tasks evaluated", "Size") if several_sizes else ("Tasks evaluated",),
         columns=tuple(f"{count:,}" for count in counts),
         rows=tuple(rows),
-        note="Unweighted mean over the group's tasks; ± "
-        + ("1 standard deviation over seeds." if several_seeds else "standard error over tasks."),
+        note=f"Unweighted mean over the group's tasks and {seeds} seeds; ± standard error over "
+        "seeds; in brackets the standard error over tasks."
+        if several_seeds
+        else "Unweighted mean over the group's tasks; ± standard error over tasks.",
     )
+
+
+def _errors_over_tasks(
+    scores: Iterable[scores_lib.Score], metric: str
+) -> dict[tuple[str, str, int], float | None]:
+    """Returns (group, size, number of tasks) -> standard error over tasks of their means."""
+    latest: dict[tuple, scores_lib.Score] = {}
+    for score in sorted(scores, key=lambda s: s.step):
+        if score.subtask != scores_lib.MEAN and score.metric == metric:
+            settings = tuple(sorted(score.settings.items()))
+            latest[score.benchmark, score.subtask, settings] = score
+    values = collections.defaultdict(lambda: collections.defaultdict(list))
+    for score in latest.values():
+        size, num_tasks = score.settings.get("size", ""), int(score.settings["num_tasks"])
+        values[score.benchmark, size, num_tasks][score.subtask].append(score.value)
+    return {
+        key: metrics.mean_and_stderr([statistics.fmean(seeds) for seeds in by_task.values()])[1]
+        for key, by_task in values.items()
+    }
 
 
 def task_table(scores: Iterable[scores_lib.Score]) -> Table:

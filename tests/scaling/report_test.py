@@ -48,7 +48,7 @@ def report():
         title="Task scaling & more",
         subtitle="mini collection, tiny T5, seed 0",
         scores=rows,
-        losses={"4 tasks": [(0, 4.0), (100, 1.25)], "16 tasks": [(0, 4.0), (100, 1.5)]},
+        losses={"": {"4 tasks": [(0, 4.0), (100, 1.25)], "16 tasks": [(0, 4.0), (100, 1.5)]}},
         examples=[example, wrong],
         facts=[("Model", "tiny <T5>")],
         timings=[("Build", 21.0), ("Train", 100.0)],

@@ -78,7 +78,7 @@ def test_names_are_safe_and_unique(values):
 
 def test_a_sweep_gathers_all_rows_with_their_settings(tmp_path):
     runs = sweep.expand(GRID, settings)
-    rows = sweep.run_sweep(runs=runs, out=tmp_path, run_one=Recorder())
+    rows = sweep.run_sweep(runs=runs, out=tmp_path, execute=sweep.in_turn(Recorder()))
     assert [(r.settings["num_tasks"], r.settings["seed"], r.value) for r in rows] == [
         ("4", "0", 4.0),
         ("4", "1", 4.0),
@@ -92,12 +92,12 @@ def test_a_sweep_gathers_all_rows_with_their_settings(tmp_path):
 
 
 def test_finished_runs_are_skipped_and_two_sweeps_give_the_same_bytes(tmp_path):
-    runs = sweep.expand(GRID, settings)
-    sweep.run_sweep(runs=runs[:2], out=tmp_path / "a", run_one=Recorder(), config="c")
+    runs = sweep.expand(GRID, settings, lambda macros: "c")
+    sweep.run_sweep(runs=runs[:2], out=tmp_path / "a", execute=sweep.in_turn(Recorder()))
     second = Recorder()
-    sweep.run_sweep(runs=runs, out=tmp_path / "a", run_one=second, config="c")
+    sweep.run_sweep(runs=runs, out=tmp_path / "a", execute=sweep.in_turn(second))
     assert second.called == [run.name for run in runs[2:]]
-    sweep.run_sweep(runs=runs, out=tmp_path / "b", run_one=Recorder(), config="c")
+    sweep.run_sweep(runs=runs, out=tmp_path / "b", execute=sweep.in_turn(Recorder()))
     read = [(tmp_path / name / "scores.csv").read_bytes() for name in "ab"]
     assert read[0] == read[1]
 
@@ -106,14 +106,14 @@ def test_one_failing_run_does_not_stop_the_others_and_is_retried(tmp_path):
     runs = sweep.expand(GRID, settings)
     first = Recorder(errors.DataError("x.tsv:3: two columns"), fails=[runs[1].name])
     with pytest.raises(errors.IncompleteError, match="1 of 4 runs .*seed-1: x.tsv:3: two columns"):
-        sweep.run_sweep(runs=runs, out=tmp_path, run_one=first)
+        sweep.run_sweep(runs=runs, out=tmp_path, execute=sweep.in_turn(first))
     assert len(first.called) == 4
     record = files.read_json(tmp_path / runs[1].name / "run.json")
     assert (record["status"], record["message"]) == ("failed", "x.tsv:3: two columns")
     assert "Traceback" in (tmp_path / runs[1].name / "error.txt").read_text()
     assert len(scores_lib.read_scores(tmp_path / "scores.csv")) == 3
     again = Recorder()
-    sweep.run_sweep(runs=runs, out=tmp_path, run_one=again)
+    sweep.run_sweep(runs=runs, out=tmp_path, execute=sweep.in_turn(again))
     assert again.called == [runs[1].name]
     assert not (tmp_path / runs[1].name / "error.txt").exists()
     assert len(scores_lib.read_scores(tmp_path / "scores.csv")) == 4
@@ -125,35 +125,36 @@ def test_a_defect_of_ours_names_its_type_and_its_trace(tmp_path):
     with pytest.raises(
         errors.IncompleteError, match="KeyError: 'gone' .stack trace in .*error.txt"
     ):
-        sweep.run_sweep(runs=runs, out=tmp_path, run_one=broken)
+        sweep.run_sweep(runs=runs, out=tmp_path, execute=sweep.in_turn(broken))
 
 
 def test_a_run_of_another_configuration_is_never_mixed_in(tmp_path):
-    runs = sweep.expand(GRID, settings)
-    sweep.run_sweep(runs=runs[:1], out=tmp_path, run_one=Recorder(), config="lr=1")
+    runs = sweep.expand(GRID, settings, lambda macros: "lr=1")
+    sweep.run_sweep(runs=runs[:1], out=tmp_path, execute=sweep.in_turn(Recorder()))
+    changed = sweep.expand(GRID, settings, lambda macros: "lr=2")
     other = Recorder()
     with pytest.raises(errors.IncompleteError, match="num_tasks-4_seed-0: begun with another"):
-        sweep.run_sweep(runs=runs, out=tmp_path, run_one=other, config="lr=2")
+        sweep.run_sweep(runs=changed, out=tmp_path, execute=sweep.in_turn(other))
     assert other.called == [run.name for run in runs[1:]]
-    assert sweep.status(tmp_path, runs[0], "lr=1")["status"] == sweep.DONE  # left as it was
+    assert sweep.status(tmp_path, runs[0])["status"] == sweep.DONE  # left as it was
 
 
 def test_preemption_ends_the_sweep_at_once_and_the_run_is_taken_up_again(tmp_path):
     runs = sweep.expand(GRID, settings)
     first = Recorder(errors.PreemptedError("saved"), fails=[runs[1].name])
     with pytest.raises(errors.PreemptedError):
-        sweep.run_sweep(runs=runs, out=tmp_path, run_one=first)
+        sweep.run_sweep(runs=runs, out=tmp_path, execute=sweep.in_turn(first))
     assert first.called == [run.name for run in runs[:2]]
-    table = sweep.status_table(tmp_path, runs, "")
+    table = sweep.status_table(tmp_path, runs)
     assert [line.split()[1] for line in table.splitlines()] == [
         "status", "done", "preempted", "pending", "pending"
     ]  # fmt: skip
     second = Recorder()
-    sweep.run_sweep(runs=runs, out=tmp_path, run_one=second)
+    sweep.run_sweep(runs=runs, out=tmp_path, execute=sweep.in_turn(second))
     assert second.called == [run.name for run in runs[1:]]
 
 
 def test_a_run_that_leaves_no_scores_has_failed(tmp_path):
     runs = sweep.expand({"SEED": [0]})
     with pytest.raises(errors.IncompleteError, match="ended without writing .*scores.csv"):
-        sweep.run_sweep(runs=runs, out=tmp_path, run_one=lambda run, folder: None)
+        sweep.run_sweep(runs=runs, out=tmp_path, execute=sweep.in_turn(lambda run, folder: None))

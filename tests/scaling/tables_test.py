@@ -43,10 +43,13 @@ def test_one_seed_gives_the_standard_error_over_tasks():
     assert "standard error over tasks" in table.note
 
 
-def test_several_seeds_give_the_deviation_over_seeds():
+def test_several_seeds_give_the_errors_over_seeds_and_over_tasks():
     table = tables.group_table(scores(seeds=(0, 2)), "exact_match")
-    assert str(table.rows[0][1][0]) == "21.0 ± 1.4"
-    assert "over seeds" in table.note
+    # 4 tasks, seeds 0 and 2: means 20 and 22, so 21 with sqrt(2) / sqrt(2); over tasks: the means
+    # of their seeds are 11 and 31, whose deviation is sqrt(200), over sqrt(2).
+    assert str(table.rows[0][1][0]) == "21.0 ± 1.0 (10.0)"
+    assert "2 seeds; ± standard error over seeds" in table.note
+    assert "in brackets the standard error over tasks" in table.note
 
 
 def test_several_sizes_have_a_column():
@@ -56,6 +59,8 @@ def test_several_sizes_have_a_column():
         ("Held-out skills", "small"),
         ("Held-out skills", "tiny"),
     ]
+    ordered = tables.group_table(scores(sizes=("tiny", "small")), "exact_match", ["tiny", "small"])
+    assert [names[1] for names, _ in ordered.rows] == ["tiny", "small"]
     assert tables.task_table(scores(sizes=("tiny", "small"))).rows[0][0][-1] == "small"
 
 

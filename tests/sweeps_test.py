@@ -1,0 +1,221 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Sweeps through the command line: names, side by side, failures, kills, stops, and the report."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import gin
+from flan_jax import main, sweeps
+from flan_jax.core import errors, files
+from flan_jax.evals import scores as scores_lib
+
+ROOT = Path(__file__).resolve().parent.parent
+DEADLINE_S = 300  # for what must happen; reached only by a test that fails
+# Four tasks of six rows each and as little evaluation as there can be.
+SMALL = {
+    "MIXTURE_OR_TASK_NAME": ["mini_4"],
+    "TRAIN_STEPS": [3],
+    "WARMUP_STEPS": [1],
+    "EVAL_EXAMPLES": [1],
+    "BUILD_MIXTURE": ["mini_4"],
+    "BUILD_SUBMIXTURES": [("mini_heldout_skills",)],
+    "EVAL_GROUPS": [{"held_in": "mini_4", "held_out_skill": "mini_heldout_skills"}],
+    "build.limit": [6],
+    "TrainConfig.log_period": [1],
+}
+
+
+@pytest.fixture(autouse=True)
+def clean_gin():
+    yield
+    gin.clear_config()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A folder whose `store` every sweep here reads; building it is most of a small run."""
+    folder = tmp_path_factory.mktemp("built")
+    gin_file = write_sweep(folder / "build.gin", SEED=[0])
+    sweeps._build(sweeps._declared(str(gin_file)), str(folder))
+    return folder / "store"
+
+
+def write_sweep(path, recipes=("mini_micro",), **grid):
+    path.write_text(
+        f"Sweep.title = 'A trial'\nSweep.recipes = {list(recipes)}\nSweep.grid = {SMALL | grid}\n"
+    )
+    return path
+
+
+def begin(gin_file, out, *arguments):
+    argv = [sys.executable, "-m", "flan_jax", "sweep", str(gin_file), "--out", str(out)]
+    return subprocess.Popen(
+        [*argv, *arguments], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def finish(process):
+    try:
+        out, err = process.communicate(timeout=DEADLINE_S)
+    finally:
+        process.kill()
+        process.wait()
+    return process.returncode, out, err
+
+
+def new_folder(tmp_path, store, name="sweep"):
+    shutil.copytree(store, tmp_path / name / "store")
+    return tmp_path / name
+
+
+def record(out, run):
+    path = out / run / "run.json"
+    return files.read_json(path) if path.is_file() else {"status": "pending"}
+
+
+def wait_until_running(out, *runs):
+    end = time.monotonic() + DEADLINE_S
+    while [record(out, run)["status"] for run in runs] != ["running"] * len(runs):
+        assert time.monotonic() < end, "the runs never began"
+        time.sleep(0.02)
+    return [record(out, run)["process"]["id"] for run in runs]
+
+
+def losses(folder):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [(row["step"], row["loss"]) for row in rows if row["kind"] == "train"]
+
+
+def test_runs_are_named_by_what_differs_and_their_seed(tmp_path, capsys):
+    one = write_sweep(tmp_path / "one.gin", SEED=[7])
+    assert main.main(["sweep", str(one), "--out", str(tmp_path), "--dry_run"]) == 0
+    assert capsys.readouterr().out == "mixture-mini_4_seed-7  pending\n"
+    several = write_sweep(
+        tmp_path / "b.gin", ("mini", "mini_micro"), SEED=[1, 2], LEARNING_RATE=[1e-3]
+    )
+    assert main.main(["sweep", str(several), "--out", str(tmp_path), "--dry_run"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        "mixture-mini_4_size-mini_seed-1",
+        "mixture-mini_4_size-mini_seed-2",
+        "mixture-mini_4_size-mini_micro_seed-1",
+        "mixture-mini_4_size-mini_micro_seed-2",
+    ]
+
+
+def test_wrong_arguments_are_refused_before_anything_is_built(tmp_path, capsys):
+    gin_file = str(write_sweep(tmp_path / "s.gin", SEED=[0]))
+    out = tmp_path / "out"
+    for arguments, message in (
+        (["--parallel", "0"], "cannot run 0 at a time; give at least 1"),
+        (["--cores", "9999"], "cannot give each run 9999 cores"),
+        (["--only", "x", "--parallel", "2"], "--only carries out one run here"),
+        (["--only", "x"], f"no store in {out}"),
+    ):
+        assert main.main(["sweep", gin_file, "--out", str(out), *arguments]) == 2
+        assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_folder_takes_one_sweep_at_a_time(tmp_path, capsys):
+    gin_file = write_sweep(tmp_path / "s.gin", SEED=[0])
+    out = tmp_path / "out"
+    with files.locked(out, "sweep"):
+        assert main.main(["sweep", str(gin_file), "--out", str(out)]) == 2
+        assert "another sweep (process " in capsys.readouterr().err
+        # Looking is allowed.
+        assert main.main(["sweep", str(gin_file), "--out", str(out), "--dry_run"]) == 0
+    assert not (out / "store").exists()
+
+
+# The rest compiles a model in each of several processes of its own: ten seconds and more a run.
+@pytest.mark.slow
+def test_runs_side_by_side_give_the_bytes_of_runs_in_turn_and_one_may_fail(tmp_path, store):
+    """The last run's learning rate makes its loss infinite."""
+    rates = [1e-3, 3e-3, 1e38]
+    gin_file = write_sweep(tmp_path / "s.gin", SEED=[0], LEARNING_RATE=rates)
+    together = new_folder(tmp_path, store, "together")
+    code, _, err = finish(begin(gin_file, together, "--parallel", "2", "--cores", "1"))
+    assert code == 4, err
+    good = [f"num_tasks-4_seed-0_learning_rate-{rate}" for rate in rates[:2]]
+    (bad,) = together.glob("*_learning_rate-1e-38-*")  # a plus is no character of a file name
+    failed = record(together, bad.name)
+    assert failed["status"] == "failed" and "training stopped at step" in failed["message"]
+    assert f"1 of 3 runs in {together} failed" in err and failed["message"] in err
+    assert "train: done" in (together / good[0] / "log.txt").read_text()
+    rows = scores_lib.read_scores(together / "scores.csv")
+    assert {row.settings["learning_rate"] for row in rows} == {"0.001", "0.003"}
+
+    in_turn = new_folder(tmp_path, store, "in_turn")
+    fewer = write_sweep(tmp_path / "t.gin", SEED=[0], LEARNING_RATE=rates[:2])
+    code, _, err = finish(begin(fewer, in_turn, "--parallel", "1", "--cores", "1"))
+    assert code == 0, err
+    assert (in_turn / "scores.csv").read_bytes() == (together / "scores.csv").read_bytes()
+    for run in good:
+        assert losses(in_turn / run) == losses(together / run)
+        assert len(losses(in_turn / run)) == 3
+        assert record(in_turn, run)["facts"] == {"num_parameters": 107_136}
+
+
+@pytest.mark.large
+def test_a_killed_run_is_told_and_the_same_command_retries_it(tmp_path, store):
+    gin_file = write_sweep(tmp_path / "s.gin", SEED=[0, 1])
+    out = new_folder(tmp_path, store)
+    first, second = "num_tasks-4_seed-0", "num_tasks-4_seed-1"
+    process = begin(gin_file, out, "--parallel", "2")
+    (pid,) = wait_until_running(out, first)  # it has its model to compile yet
+    subprocess.run(["kill", "-KILL", str(pid)], check=True)
+    code, _, err = finish(process)
+    assert code == 4
+    assert f"{first} failed: its process was ended by SIGKILL (out of memory?); its log is" in err
+    assert (record(out, first)["status"], record(out, second)["status"]) == ("failed", "done")
+    code, _, err = finish(begin(gin_file, out, "--parallel", "2"))
+    assert code == 0
+    assert f"{second} is done, skipped" in err and f"{first} is done: " in err
+    assert {row.settings["seed"] for row in scores_lib.read_scores(out / "scores.csv")} == {
+        "0", "1"
+    }  # fmt: skip
+
+
+@pytest.mark.large
+def test_sigterm_stops_the_runs_too_and_a_report_shows_what_is_done(tmp_path, store, capsys):
+    gin_file = write_sweep(tmp_path / "s.gin", TRAIN_STEPS=[3, 10**6], SEED=[0, 1])
+    out = new_folder(tmp_path, store)
+    short, long = ([f"num_tasks-4_train_steps-{n}_seed-{s}" for s in (0, 1)] for n in (3, 10**6))
+
+    def shown():
+        assert main.main(["sweep", str(gin_file), "--out", str(out), "--dry_run"]) == 0
+        lines = capsys.readouterr().out.splitlines()[1:]
+        return {line.split()[0]: line.split()[1] for line in lines}
+
+    process = begin(gin_file, out, "--parallel", "2")
+    pids = wait_until_running(out, *long)
+    assert shown() == dict.fromkeys(short, "done") | dict.fromkeys(long, "running")
+    process.send_signal(signal.SIGTERM)
+    code, _, err = finish(process)
+    assert code == 75, err
+    assert "asked to stop with 2 running and 0 waiting" in err
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    # One that was told before it began to listen had nothing to save.
+    assert {shown()[run] for run in long} <= {"preempted", "interrupted"}
+    page = sweeps.report(str(out)).page.read_text()
+    assert "2 of 4 runs are not done" in page
+    assert "seeds 0, 1" in page
+
+
+def test_a_sweep_without_a_finished_run_has_no_report(tmp_path):
+    with pytest.raises(errors.UsageError, match="no sweep"):
+        sweeps.report(str(tmp_path))
+    files.write_json(tmp_path / "sweep.json", {"runs": [{"status": "failed"}]})
+    with pytest.raises(errors.UsageError, match="no run is done yet"):
+        sweeps.report(str(tmp_path))
