@@ -157,11 +157,7 @@ def report(
             metric=info["metric"],
             study=_one_size(_read_table(study), info["sizes"]),
             baselines=_one_size(_read_table(baselines), info["sizes"]),
-            size_titles={
-                size: f"{sizes[size] / 1e6:.2f} M parameters"
-                for size in info["sizes"]
-                if size in sizes
-            },
+            size_order=info["sizes"],
             losses=_losses(folder, done, several),
             examples=_examples(folder, done[-1], scores, info["metric"]),
             facts=[
@@ -311,7 +307,8 @@ def _one_size(rows: Sequence[scores_lib.Score], sizes: Sequence[str]) -> list[sc
 def _subtitle(
     info: Mapping[str, Any], done: Sequence[Mapping[str, Any]], sizes: Mapping[str, int]
 ) -> str:
-    parameters = ", ".join(f"{n / 1e6:.2f} M" for n in sizes.values())
+    named = [f"{n / 1e6:.2f} M" + (f" ({s})" if len(sizes) > 1 else "") for s, n in sizes.items()]
+    parameters = " and ".join(named) if len(named) < 3 else ", ".join(named)
     seeds = sorted({r["settings"].get("seed", "0") for r in done}, key=lambda s: (len(s), s))
     text = (
         f"embedded mini collection, T5 with {parameters} parameters, "

@@ -128,7 +128,7 @@ def task_scaling_figure(
     metric: str = "exact_match",
     study: Sequence[Curve] = (),
     baselines: Sequence[Curve] = (),
-    size_titles: Mapping[str, str] | None = None,
+    size_order: Sequence[str] = (),
 ) -> figures.Figure:
     """Returns the task-scaling figure: one panel if there is one size, else one for each group.
 
@@ -139,11 +139,10 @@ def task_scaling_figure(
         metric: named on the y axis.
         study: curves of a study with several seeds, drawn behind as bands.
         baselines: curves of rules without learning, drawn as thin lines.
-        size_titles: model size -> its name for people, from small to large; others follow.
+        size_order: model sizes from small to large; sizes not named here follow in name order.
     """
-    titles = dict(size_titles or {})
     drawn_sizes = {curve.size for curve in curves}
-    sizes = [size for size in titles if size in drawn_sizes]
+    sizes = [size for size in size_order if size in drawn_sizes]
     sizes += sorted(drawn_sizes - set(sizes))
     groups = list(dict.fromkeys(curve.benchmark for curve in curves))
     behind = {(curve.benchmark, curve.size): curve for curve in study}
@@ -191,7 +190,7 @@ def task_scaling_figure(
                 title=benchmark_title(group),
                 lines=(
                     *(
-                        line(curve, titles.get(size, size), shade=index / (len(sizes) - 1))
+                        line(curve, size, shade=index / (len(sizes) - 1))
                         for index, size in enumerate(sizes)
                         for curve in curves
                         if (curve.benchmark, curve.size) == (group, size)

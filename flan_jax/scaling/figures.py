@@ -32,6 +32,7 @@ SHADES = ("#6cb8e0", "#46a2d4", "#2489c4", "#1273ad", "#0b5e92", "#084b77", "#07
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 WIDE_IN, NARROW_IN = 7.6, 4.0
+_THREE_PANELS_IN = 9.2  # three side by side have room for their labels
 _DPI = 150
 _FONT = "system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,'DejaVu Sans',sans-serif"
 _RC = {
@@ -88,19 +89,19 @@ def save(figure: Figure, stem: str | os.PathLike) -> tuple[Path, Path]:
     """Writes `STEM.png` (150 dots per inch) and `STEM.svg`; returns both paths."""
     paths = Path(f"{stem}.png"), Path(f"{stem}.svg")
     with files.atomic_open(paths[0], "wb") as file:
-        file.write(_render(figure, WIDE_IN, "png"))
+        file.write(_render(figure, _wide_in(figure), "png"))
     with files.atomic_open(paths[1]) as file:
         file.write(svg(figure))
     return paths
 
 
-def svg(figure: Figure, *, width_in: float = WIDE_IN) -> str:
-    """Returns the figure as a stand-alone SVG document on white."""
-    text = _render(figure, width_in, "svg").decode()
+def svg(figure: Figure, *, width_in: float | None = None) -> str:
+    """Returns the figure as a stand-alone SVG document on white; None: as wide as `save` does."""
+    text = _render(figure, width_in or _wide_in(figure), "svg").decode()
     return re.sub(r"'DejaVu Sans'(, [^;\"]*)?", lambda _: _FONT, text)
 
 
-def inline_svg(figure: Figure, *, width_in: float = WIDE_IN) -> str:
+def inline_svg(figure: Figure, *, width_in: float | None = None) -> str:
     """Returns an `<svg>` element for a page, its colors replaced by CSS variables.
 
     The page defines `--ink --muted --grid --card`, `--series-0` to `--series-6` and `--shade-0` to
@@ -115,6 +116,10 @@ def inline_svg(figure: Figure, *, width_in: float = WIDE_IN) -> str:
     for color, name in names.items():
         text = text.replace(color, f"var(--{name})")
     return text
+
+
+def _wide_in(figure: Figure) -> float:
+    return _THREE_PANELS_IN if len(figure.panels) > 2 else WIDE_IN
 
 
 def _render(figure: Figure, width_in: float, kind: str) -> bytes:
@@ -230,6 +235,7 @@ def _draw_panel(ax, panel: Panel, figure: Figure) -> None:
             markersize=6.5,
             markeredgecolor=PAPER,
             markeredgewidth=1.2,
+            clip_on=False,  # a marker at zero is whole
             zorder=3 + index,
         )
     if figure.log_x:
@@ -305,8 +311,11 @@ def _spread(centers: np.ndarray, heights: np.ndarray, floor: float) -> np.ndarra
 
 
 def _label(line: Line, figure: Figure, narrow: bool) -> str:
+    value = f"{line.y[-1]:.{figure.digits}f}"
+    if len(figure.panels) > 2 and not narrow:
+        return f"{line.label}\n{value}"
     name = "\n".join(textwrap.wrap(line.label, 12)) if narrow else line.label
-    return f"{name} {line.y[-1]:.{figure.digits}f}"
+    return f"{name} {value}"
 
 
 def _placer(figure: Figure):

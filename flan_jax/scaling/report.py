@@ -65,8 +65,7 @@ class Report:
     metric: str = "exact_match"  # of the figure and of the first table
     study: Sequence[scores_lib.Score] = ()  # of a several-seed study, drawn behind
     baselines: Sequence[scores_lib.Score] = ()  # of rules without learning, drawn as thin lines
-    # Model size -> its name for people, from small to large.
-    size_titles: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    size_order: Sequence[str] = ()  # from small to large
     # Panel -> label -> (step, loss) pairs.
     losses: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]] = dataclasses.field(
         default_factory=dict
@@ -107,7 +106,7 @@ def write_report(report: Report, out: str | os.PathLike) -> ReportFiles:
         metric=report.metric,
         study=curves_of(report.study),
         baselines=curves_of(report.baselines),
-        size_titles=report.size_titles,
+        size_order=report.size_order,
     )
     drawn = list(figures.save(scaling, out / "task_scaling"))
     losses = None
@@ -118,8 +117,7 @@ def write_report(report: Report, out: str | os.PathLike) -> ReportFiles:
         drawn += figures.save(losses, out / "losses")
     others = sorted({s.metric for s in report.scores} - {report.metric})
     group_tables = [
-        tables.group_table(report.scores, m, list(report.size_titles))
-        for m in (report.metric, *others)
+        tables.group_table(report.scores, m, report.size_order) for m in (report.metric, *others)
     ]
     with files.atomic_open(out / "scores_table.md") as file:
         file.write("\n".join(f"{t.title}\n\n{tables.markdown(t)}" for t in group_tables))
@@ -127,7 +125,7 @@ def write_report(report: Report, out: str | os.PathLike) -> ReportFiles:
         tables.write_csv(group_tables[0], file)
     page = _template().render(
         report=report,
-        tiles=_tiles(curves, report.size_titles),
+        tiles=_tiles(curves),
         metric_title=curves_lib.metric_title(report.metric),
         scaling=_inline(scaling),
         losses=_inline(losses) if losses else None,
@@ -217,18 +215,17 @@ def _read_predictions(folder, group: str, task: str, metric: str) -> Iterable[Ex
                 raise errors.DataError(f"{path}:{number}: not a prediction ({error!r})") from None
 
 
-def _tiles(curves: Sequence[curves_lib.Curve], size_titles: Mapping[str, str]) -> list[dict]:
+def _tiles(curves: Sequence[curves_lib.Curve]) -> list[dict]:
     """The change of each curve from its fewest to its most tasks, for the head of the page."""
     several_sizes = len({curve.size for curve in curves}) > 1
     tiles = []
     for curve in curves:
         first, last = curve.points[0], curve.points[-1]
         errors_of = [p.stderr for p in (first, last) if p.stderr is not None]
-        size = size_titles.get(curve.size, curve.size)
         tiles.append(
             {
                 "title": curves_lib.benchmark_title(curve.benchmark)
-                + (f", {size}" if several_sizes else ""),
+                + (f", {curve.size}" if several_sizes else ""),
                 "value": last.mean,
                 "first": first.mean,
                 "change": last.mean - first.mean,
@@ -256,7 +253,7 @@ def _inline(figure: figures.Figure) -> dict[str, markupsafe.Markup]:
     """
     bare = dataclasses.replace(figure, title="", subtitle="")
     return {
-        "wide": markupsafe.Markup(figures.inline_svg(bare, width_in=figures.WIDE_IN)),
+        "wide": markupsafe.Markup(figures.inline_svg(bare)),
         "narrow": markupsafe.Markup(figures.inline_svg(bare, width_in=figures.NARROW_IN)),
     }
 

@@ -97,10 +97,10 @@ def test_several_sizes_are_a_panel_for_each_group_with_a_line_for_each_size():
         curves.task_scaling(rows),
         title="",
         subtitle="",
-        size_titles={"tiny": "1 M", "small": "2 M"},
+        size_order=("tiny", "small"),
     )
     assert [panel.title for panel in figure.panels] == ["Held-in tasks", "Held-out skills"]
-    assert [line.label for line in figure.panels[0].lines] == ["1 M", "2 M", "base"]
+    assert [line.label for line in figure.panels[0].lines] == ["tiny", "small", "base"]
     assert [line.shade for line in figure.panels[0].lines] == [0.0, 0.5, 1.0]
     assert "one seed, so no error bars" in figure.note
 

@@ -52,6 +52,21 @@ def test_several_seeds_give_the_errors_over_seeds_and_over_tasks():
     assert "in brackets the standard error over tasks" in table.note
 
 
+def test_the_error_over_tasks_is_that_of_their_means_over_seeds():
+    values = {("a", "1"): 0.0, ("a", "2"): 40.0, ("b", "1"): 10.0, ("b", "2"): 10.0}
+    rows = [
+        scores_lib.Score(
+            model="tiny", step=9, benchmark="held_in", protocol="greedy", subtask=task, n=8,
+            metric="exact_match", value=value, stderr=None,
+            settings={"num_tasks": "4", "seed": seed},
+        )
+        for (task, seed), value in values.items()
+    ]  # fmt: skip
+    table = tables.group_table(rows + scores_lib.macro_means(rows), "exact_match")
+    # Seeds: 5 and 25, so 15 with sqrt(200) / sqrt(2). Tasks: 20 and 10, so sqrt(50) / sqrt(2).
+    assert str(table.rows[0][1][0]) == "15.0 ± 10.0 (5.0)"
+
+
 def test_several_sizes_have_a_column():
     table = tables.group_table(scores(sizes=("tiny", "small")), "exact_match")
     assert table.names == ("Tasks evaluated", "Size")
