@@ -53,7 +53,7 @@ def test_several_seeds_give_the_errors_over_seeds_and_over_tasks():
 
 
 def test_the_error_over_tasks_is_that_of_their_means_over_seeds():
-    values = {("a", "1"): 0.0, ("a", "2"): 40.0, ("b", "1"): 10.0, ("b", "2"): 10.0}
+    values = {("a", "1"): 0.0, ("a", "2"): 40.0, ("b", "1"): 16.0, ("b", "2"): 16.0}
     rows = [
         scores_lib.Score(
             model="tiny", step=9, benchmark="held_in", protocol="greedy", subtask=task, n=8,
@@ -63,8 +63,8 @@ def test_the_error_over_tasks_is_that_of_their_means_over_seeds():
         for (task, seed), value in values.items()
     ]  # fmt: skip
     table = tables.group_table(rows + scores_lib.macro_means(rows), "exact_match")
-    # Seeds: 5 and 25, so 15 with sqrt(200) / sqrt(2). Tasks: 20 and 10, so sqrt(50) / sqrt(2).
-    assert str(table.rows[0][1][0]) == "15.0 ± 10.0 (5.0)"
+    # Seeds: 8 and 28, so 18 with sqrt(200) / sqrt(2). Tasks: 20 and 16, so sqrt(8) / sqrt(2).
+    assert str(table.rows[0][1][0]) == "18.0 ± 10.0 (2.0)"
 
 
 def test_several_sizes_have_a_column():
