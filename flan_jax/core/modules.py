@@ -33,7 +33,8 @@ def _check_tasks_package() -> None:
     """Refuses a package called `tasks` that is not this project's."""
     expected = Path(flan_jax.__file__).resolve().parent.parent / _TASKS / "__init__.py"
     spec = importlib.util.find_spec(_TASKS)
-    found = spec.origin if spec else None
+    # A folder without an __init__.py is found too, and has no origin.
+    found = spec and (spec.origin or ", ".join(spec.submodule_search_locations or ()))
     if not found or Path(found).resolve() != expected:
         raise UsageError(
             f"the package 'tasks' found is {found or 'missing'}, not flan_jax's own {expected}; "
