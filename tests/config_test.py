@@ -245,6 +245,7 @@ def test_a_users_own_configurable_is_imported_and_checked_like_ours(tmp_path, mo
     path.write_text(f"{text}4\n")
     config.parse([str(path)], given, roots=("train",))
     assert config.configured("TrainConfig")().optimizer.learning_rate(5) == 1
+    assert config.text().startswith("import own_schedules_for_gin_test\n")
     path.write_text(f"{text}4\nSawtooth.tooth = 3\n")
     with pytest.raises(UsageError, match="own.gin:7: unknown parameter of Sawtooth: 'tooth'"):
         config.parse([str(path)], given, roots=("train",))

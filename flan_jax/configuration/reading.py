@@ -243,7 +243,7 @@ class _Delegate(gin_config.ParserDelegate):
 
     def configurable_reference(self, scoped_selector: str, evaluate: bool) -> Any:
         selector = scoped_selector.rsplit("/", 1)[-1]
-        if gin_config._parse_context().get_configurable(selector) is None:
+        if not selectors.is_known(selector):
             return _Unknown(selector)
         return super().configurable_reference(scoped_selector, evaluate)
 

@@ -17,6 +17,14 @@ from gin import config_parser
 _GIN_MODULE = "gin."
 
 
+def is_known(selector: str) -> bool:
+    """Returns whether a selector stands for one thing in the file that is being read."""
+    try:
+        return gin_config._parse_context().get_configurable(selector) is not None
+    except (KeyError, NameError, AttributeError):
+        return False
+
+
 def find_configurable(selector: str, place: object, sign: str = "") -> gin_config.Configurable:
     """Returns what a selector stands for in the file that is being read.
 
@@ -30,11 +38,29 @@ def find_configurable(selector: str, place: object, sign: str = "") -> gin_confi
     """
     try:
         found = gin_config._parse_context().get_configurable(selector)
-    except (KeyError, NameError, AttributeError) as error:
-        raise errors.UsageError(f"{place}: {first_line(error)}") from None
+    except KeyError as error:  # ambiguous
+        raise errors.UsageError(f"{place}: {first_line(error)}; write more of it") from None
+    except (NameError, AttributeError):
+        raise _not_imported(selector, place) from None
     if found is None:
         raise errors.unknown_name("configurable", sign + selector, _known(sign), place=place)
     return found
+
+
+def _not_imported(selector: str, place: object) -> errors.UsageError:
+    """Returns the error for a selector that a file with dynamic registration does not import."""
+    owner, _, name = selector.rpartition(".")
+    try:
+        found = gin_config._parse_context()._resolve_selector(owner)[1][-1]
+    except NameError:
+        return errors.UsageError(
+            f"{place}: {selector!r} is not imported; with dynamic_registration, import the module "
+            "that defines it and write module.NAME"
+        )
+    except AttributeError:
+        return _not_imported(owner, place)
+    known = [attribute for attribute in dir(found) if not attribute.startswith("_")]
+    return errors.unknown_name(f"name in {owner}:", name, known, place=place)
 
 
 def check_parameter(configurable: gin_config.Configurable, name: str, place: object) -> None:

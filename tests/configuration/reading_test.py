@@ -137,6 +137,11 @@ def test_places_are_lines_of_statements_and_replaced_bindings_are_kept(tmp_path)
     places = {binding.name: binding.place.line for binding in command.bound.values()}
     assert places == {"Y": 2, "X": 8}
     assert [(b.name, b.value) for b in command.replaced] == [("X", 1)]
+    above = read(tmp_path, {"top.gin": include("run.gin") + "Y = 2"}, given=("top.gin",))
+    assert [b.name for b in above.replaced] == ["X", "Y"]
+
+
+DYNAMIC = "from __gin__ import dynamic_registration\nfrom flan_jax.core import errors as own\n"
 
 
 @pytest.mark.parametrize(
@@ -155,6 +160,12 @@ def test_places_are_lines_of_statements_and_replaced_bindings_are_kept(tmp_path)
         ("import no_such_module\n", "no module 'no_such_module' (DIR/run.gin:1)"),
         ("import flan_jax.core.error\n", "did you mean 'flan_jax.core.errors'?"),
         ("from __gin__ import more\n", "DIR/run.gin:1: "),
+        (f"{DYNAMIC}No.x = 1\n", "DIR/run.gin:3: 'No' is not imported; with dynamic_registration"),
+        (f"{DYNAMIC}Y = @errors.No()\n", "DIR/run.gin:3: 'errors.No' is not imported"),
+        (f"{DYNAMIC}own.UsageEror.x = 1\n", "gin:3: unknown name in own: 'UsageEror'; did you mean "
+         "'UsageError'"),
+        (f"{DYNAMIC}own.Usage.more.x = 1\n", "unknown name in own: 'Usage'; did you mean 'Usag"),
+        (f"{DYNAMIC}own.unknown_name.knd = 1\n", "unknown parameter of unknown_name: 'knd'; did"),
         ("Y = 1\nNo.x = 1\n", "DIR/run.gin:2: unknown configurable 'No'"),
         ("Y = 1\nNo:\n    x = 1\n", "DIR/run.gin:2: unknown configurable 'No'"),
         ("Y = [\n1, {'a': @b/No()}]\n", "DIR/run.gin:1: unknown configurable '@No'"),
