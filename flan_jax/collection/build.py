@@ -3,28 +3,25 @@
 """The builder: renders and tokenizes every task of a mixture into a token store, once.
 
 Each task's split is built alone and marked done last, so a build that was stopped goes on where
-it was, any number of processes give the same bytes, and a task that fails stops no other. The
-manifest is written when all are done: a store without one is unfinished and cannot be opened.
+it was, any number of processes give the same bytes, and a task that fails stops no other. Until
+all are done a store that is there already stays as it is; one without a manifest is unfinished.
 """
 
 import collections
-import concurrent.futures
 import dataclasses
+import functools
 import hashlib
-import multiprocessing
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 from typing import Any
 
 import flan_jax
-from flan_jax.collection import foreign, registry
+from flan_jax.collection import foreign, registry, staging, workers
 from flan_jax.collection import store as store_lib
 from flan_jax.collection.rendering import Dropped, render_task
 from flan_jax.collection.spec import SPLITS, TRAIN
-from flan_jax.collection.store import Store, TaskWriter
+from flan_jax.collection.store import Store, StoreWriteError, TaskWriter
 from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
 from flan_jax.core import files, modules
 from flan_jax.core.errors import DataError, FlanError, IncompleteError, UsageError
@@ -89,6 +86,7 @@ def build(
     Raises:
         UsageError: a name is unknown, an argument is wrong, or data is not here.
         IncompleteError: some tasks failed; the message names them, the others are kept.
+        StoreWriteError: the disk is full, or another fault of the folder.
     """
     plan = _Plan(
         out=str(out), vocabulary=vocabulary, feature_lengths=tuple(sorted(feature_lengths.items())),
@@ -105,7 +103,6 @@ def build(
     jobs = _jobs(tasks, splits)
 
     with files.locked(out, "build"):
-        (Path(out) / store_lib.MANIFEST).unlink(missing_ok=True)
         results = _run(plan, jobs, num_workers)
         _raise_failures(results, mixture)
         mixtures = {
@@ -129,7 +126,7 @@ def build(
             "feature_lengths": dict(plan.feature_lengths),
             "tasks": entries,
         }
-        files.write_json(Path(out) / store_lib.MANIFEST, manifest)
+        staging.install(out, manifest)
     return Store.open(out)
 
 
@@ -189,37 +186,29 @@ def _run(plan: _Plan, jobs: Sequence[tuple[str, str]], num_workers: int) -> list
     """Builds every job, in this process or in several, and returns how each ended."""
     results = []
     with Progress("build", total=len(jobs), unit="task") as progress:
+
+        def done(job: tuple[str, str], result: _Result | workers.Died) -> None:
+            if isinstance(result, workers.Died):
+                error = f"not built: a worker process died ({result.how})"
+                result = _Result(*job, error=error)
+            results.append(result)
+            progress.advance(note=job[0])
+
         if num_workers == 1:
             for job in jobs:
-                results.append(_build_one(plan, *job))
-                progress.advance(note=job[0])
-            return results
-        context = multiprocessing.get_context("spawn")  # a fork would copy locked threads
-        with concurrent.futures.ProcessPoolExecutor(
-            min(num_workers, len(jobs)), context, _import_modules, (plan.module_imports,)
-        ) as pool:
-            futures = {pool.submit(_build_one, plan, *job): job for job in jobs}
-            try:
-                for future in concurrent.futures.as_completed(futures):
-                    results.append(_result_of(future, *futures[future]))
-                    progress.advance(note=futures[future][0])
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+                done(job, _build_one(plan, job))
+        else:
+            workers.run_jobs(functools.partial(_build_one, plan), jobs, num_workers, done)
     return results
 
 
-def _result_of(future: concurrent.futures.Future, task: str, split: str) -> _Result:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        # All unfinished jobs end this way when one worker is killed or cannot start.
-        return _Result(task, split, error="not built: a worker process died or could not start")
-
-
-def _build_one(plan: _Plan, task: str, split: str) -> _Result:
+def _build_one(plan: _Plan, job: tuple[str, str]) -> _Result:
+    task, split = job
+    _import_modules(plan.module_imports)  # a worker has not yet
     try:
         return _Result(task, split, entry=_build_split(plan, task, split))
+    except StoreWriteError:  # no task can be written
+        raise
     except FlanError as error:
         return _Result(task, split, error=str(error))
     except OSError as error:
@@ -235,11 +224,11 @@ def _build_split(plan: _Plan, task: str, split: str) -> dict[str, Any]:
     """Returns the manifest entry of a task's split after writing it, unless that is done."""
     vocabulary = load_vocabulary(plan.vocabulary)
     facts = _facts(plan, vocabulary, task, split)
-    folder = store_lib.task_folder(plan.out, task, split)
-    if (entry := store_lib.read_finished(folder, facts["key"])) is not None:
+    if (entry := staging.finished(plan.out, task, split, facts["key"])) is not None:
         # How answers are scored decides no token, so it is as the task says now.
         return entry | {name: facts[name] for name in ("metrics", "postprocessor")}
     dropped, num_trimmed = _DropCounts(), 0
+    folder = staging.folder(plan.out, task, split)
     with TaskWriter(folder, store_lib.token_dtype(vocabulary.padded_size)) as writer:
         for example in _examples(plan, vocabulary, task, split):
             if isinstance(example, Dropped):

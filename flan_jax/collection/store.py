@@ -11,6 +11,7 @@
         target_lengths.npy               likewise
         examples.jsonl                   the texts, references and metadata, a line an example
         done.json                        written last: the folder is whole, and of which build
+    STORE/building/                      parts of a build that is not finished (staging.py)
 
 Opening a store compares the size of every file with the manifest; `verify` compares hashes.
 A file is open only while it is read: a store of thousands of tasks holds no descriptor. (Kept
@@ -19,10 +20,14 @@ times the cost of an open and a read.) No pickle.
 """
 
 import array
+import contextlib
+import errno
 import functools
 import hashlib
+import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,12 +36,13 @@ from typing import Any
 import numpy as np
 
 from flan_jax.core import errors, files
-from flan_jax.core.errors import DataError, UsageError
+from flan_jax.core.errors import DataError, FlanError, UsageError
 from flan_jax.core.progress import Progress
 
 FORMAT = 1
 
 MANIFEST = "manifest.json"
+TASKS, BUILDING = "tasks", "building"
 DONE = "done.json"
 TOKENS, OFFSETS = "tokens.bin", "offsets.npy"
 INPUT_LENGTHS, TARGET_LENGTHS = "input_lengths.npy", "target_lengths.npy"
@@ -55,27 +61,58 @@ def task_folder(root: str | os.PathLike, task: str, split: str) -> Path:
     """Returns the folder of a task's split."""
     if task in (".", "..") or "/" in task or "\x00" in task:
         raise UsageError(f"task name {task!r} cannot be a folder's name; rename the task")
-    return Path(root) / "tasks" / task / split
+    return Path(root) / TASKS / task / split
+
+
+class StoreWriteError(FlanError):
+    """A store cannot be written; what was finished is kept."""
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike) -> Iterator[None]:
+    """Makes a failed write to `path` a `StoreWriteError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        what = (error.strerror or str(error)).lower()
+        remedy = "mend that and build again"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "free space and build again"
+            usage = shutil.disk_usage(next(p for p in Path(path).absolute().parents if p.exists()))
+            what += f" ({usage.free / 1e6:.1f} of {usage.total / 1e6:.1f} MB are free)"
+        elif error.errno == errno.EFBIG:
+            remedy = "raise the limit (ulimit -f) and build again"
+        raise StoreWriteError(
+            f"{what} while writing {path}; what is finished is kept: {remedy}"
+        ) from None
 
 
 class TaskWriter:
-    """Writes one task's split; the folder counts only once `finish` has been called."""
+    """Writes one task's split; the folder counts only once `finish` has been called.
+
+    When the block ends by an exception, the folder is removed. A failed write is a
+    `StoreWriteError`.
+    """
 
     def __init__(self, folder: Path, dtype: np.dtype):
         self._folder, self._dtype = folder, dtype
         self._typecode = "H" if dtype.itemsize == 2 else "I"
         self._lengths: tuple[list[int], list[int]] = ([], [])
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / DONE).unlink(missing_ok=True)
-        self._tokens = open(folder / TOKENS, "wb")
-        self._texts = open(folder / EXAMPLES, "w", encoding="utf-8", newline="\n")
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / DONE).unlink(missing_ok=True)
+            self._tokens = open(folder / TOKENS, "wb")
+            self._texts = open(folder / EXAMPLES, "w", encoding="utf-8", newline="\n")
 
     def __enter__(self) -> "TaskWriter":
         return self
 
-    def __exit__(self, *_) -> None:
-        self._tokens.close()
-        self._texts.close()
+    def __exit__(self, error_type, error, traceback) -> None:
+        for file in (self._tokens, self._texts):
+            with contextlib.suppress(OSError):  # `finish` has closed them, or they do not count
+                file.close()
+        if error_type is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def num_examples(self) -> int:
@@ -94,18 +131,22 @@ class TaskWriter:
                 ) from None
             if sys.byteorder == "big":
                 ids.byteswap()
-            self._tokens.write(ids.tobytes())
+            with writing(self._tokens.name):
+                self._tokens.write(ids.tobytes())
             lengths.append(len(ids))
-        self._texts.write(files.dumps(text) + "\n")
+        with writing(self._texts.name):
+            self._texts.write(files.dumps(text) + "\n")
 
     def finish(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Closes the files and returns the entry for the manifest, which holds `facts` too."""
-        self.__exit__()
+        for file in (self._tokens, self._texts):
+            with writing(file.name):
+                file.close()
         inputs, targets = (np.array(lengths, np.int32) for lengths in self._lengths)
         offsets = np.concatenate([[0], np.cumsum(inputs.astype(np.int64) + targets)])
-        np.save(self._folder / OFFSETS, offsets.astype(np.int64))
-        np.save(self._folder / INPUT_LENGTHS, inputs)
-        np.save(self._folder / TARGET_LENGTHS, targets)
+        self._save(OFFSETS, offsets.astype(np.int64))
+        self._save(INPUT_LENGTHS, inputs)
+        self._save(TARGET_LENGTHS, targets)
         entry = dict(facts)
         entry["num_examples"] = len(inputs)
         for side, lengths in (("input", inputs), ("target", targets)):
@@ -118,8 +159,15 @@ class TaskWriter:
             }
             for name in DATA_FILES
         }
-        files.write_json(self._folder / DONE, entry)
+        with writing(self._folder / DONE):
+            files.write_json(self._folder / DONE, entry)
         return entry
+
+    def _save(self, name: str, values: np.ndarray) -> None:
+        content = io.BytesIO()  # np.save's own errors do not say what is wrong
+        np.save(content, values)
+        with writing(self._folder / name):
+            (self._folder / name).write_bytes(content.getbuffer())
 
 
 def read_finished(folder: Path, key: str) -> dict[str, Any] | None:
@@ -132,9 +180,8 @@ def read_finished(folder: Path, key: str) -> dict[str, Any] | None:
         entry = files.read_json(folder / DONE)
     except (FileNotFoundError, DataError):
         return None
-    if entry.get("key") != key or _size_problems(folder, entry):
-        return None
-    return entry
+    is_entry = isinstance(entry, dict) and entry.get("key") == key
+    return entry if is_entry and not _size_problems(folder, entry) else None
 
 
 class TaskStore:
@@ -246,7 +293,8 @@ class Store:
         """
         path = Path(path)
         if not (path / MANIFEST).is_file():
-            unfinished = ", an unfinished build is" if (path / "tasks").is_dir() else ""
+            is_begun = (path / TASKS).is_dir() or (path / BUILDING).is_dir()
+            unfinished = ", an unfinished build is" if is_begun else ""
             raise UsageError(
                 f"no token store at {path}: {MANIFEST} is not there{unfinished}; run "
                 f"`flan-jax build` with that path as output"

@@ -116,7 +116,8 @@ def contents(root):
 
 
 def written_at(root):
-    return {path: path.stat().st_mtime_ns for path in root.rglob("tokens.bin")}
+    """When each task's split was written, finished parts of an unfinished build among them."""
+    return {path.parts[-3:-1]: path.stat().st_mtime_ns for path in root.rglob("tokens.bin")}
 
 
 def test_a_store_holds_what_the_renderer_gives(module, tmp_path):
@@ -208,19 +209,43 @@ def test_a_failing_task_stops_no_other_and_is_named(module, tmp_path, monkeypatc
     before = written_at(out)
     monkeypatch.delenv("TEST_FLAG")
     build(module, out)
-    again = [path for path, time in written_at(out).items() if before[path] != time]
-    assert {path.parts[-3] for path in again} == {f"{module}.c"}
+    after = written_at(out)
+    assert before.items() <= after.items()
+    assert {task for task, _ in after.keys() - before.keys()} == {f"{module}.c"}
     build(module, tmp_path / "whole")
     assert contents(out) == contents(tmp_path / "whole")
 
 
-def test_a_store_being_replaced_is_no_store(module, tmp_path, monkeypatch):
-    build(module, tmp_path / "out")
+def test_a_store_stays_whole_while_another_build_in_its_folder_fails(module, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    build(module, out)
+    before = contents(out)
     monkeypatch.setenv("TEST_FLAG", "raise")
     with pytest.raises(IncompleteError):
-        build(module, tmp_path / "out", seed=4)
-    with pytest.raises(UsageError, match="an unfinished build is"):
-        store_lib.Store.open(tmp_path / "out")
+        build(module, out, seed=4)
+    store_lib.Store.open(out).verify()
+    after = contents(out)
+    assert before.items() <= after.items()
+    assert {name.split("/")[0] for name in after.keys() - before.keys()} == {"building"}
+    monkeypatch.delenv("TEST_FLAG")
+    build(module, out, seed=4)
+    build(module, tmp_path / "fresh", seed=4)
+    assert contents(out) == contents(tmp_path / "fresh")
+
+
+def test_what_a_failed_build_left_gives_way_to_the_store_that_is_there(
+    module, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    build(module, out)
+    before, first = contents(out), written_at(out)
+    monkeypatch.setenv("TEST_FLAG", "raise")
+    with pytest.raises(IncompleteError):
+        build(module, out, seed=4)
+    monkeypatch.delenv("TEST_FLAG")
+    build(module, out)
+    assert contents(out) == before and written_at(out) == first
+    assert not (out / "building").exists()
 
 
 def test_a_task_without_examples_is_named(module, tmp_path, monkeypatch):
@@ -240,7 +265,7 @@ def test_what_is_done_and_unchanged_is_not_built_again(module, tmp_path):
         file.write(b"x")
     build(module, out)
     assert contents(out) == before
-    again = {path.parts[-3] for path, time in written_at(out).items() if first[path] != time}
+    again = {task for (task, split), time in written_at(out).items() if first[task, split] != time}
     assert again == {f"{module}.a", f"{module}.b"}
 
 
@@ -269,10 +294,11 @@ def test_a_build_that_was_killed_goes_on_where_it_was(module, tmp_path):
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
     finished = {path.parent: path.stat().st_mtime_ns for path in out.rglob("done.json")}
     assert {path.parts[-2] for path in finished} == {f"{module}.a", f"{module}.b"}
-    assert (out / "tasks" / f"{module}.c" / "train" / "tokens.bin").exists()
+    assert (out / "building" / "tasks" / f"{module}.c" / "train" / "tokens.bin").exists()
     build(module, out)
     for folder, time in finished.items():
-        assert (folder / "done.json").stat().st_mtime_ns == time
+        installed = out / folder.relative_to(out / "building") / "done.json"
+        assert installed.stat().st_mtime_ns == time
     build(module, tmp_path / "whole")
     assert contents(out) == contents(tmp_path / "whole")
 
