@@ -87,12 +87,12 @@ def unknown_name(
         >>> print(unknown_name("mixture", "flam2022", ["flan2022", "cot"]))
         unknown mixture 'flam2022'; did you mean 'flan2022'?
     """
-    known = list(known)
+    known = sorted(set(known))
     near = closest(name, known)
     if near:
         hint = "did you mean " + " or ".join(repr(n) for n in near) + "?"
     elif known:
-        shown = sorted(known)[:10]
+        shown = known[:10]
         hint = "known: " + ", ".join(shown) + (", ..." if len(known) > len(shown) else "")
     else:
         hint = "none is known"
