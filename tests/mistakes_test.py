@@ -46,6 +46,24 @@ FILES = {
     "Sweep.grid = {'SEED': [0]}\n",
     "sweep_values.gin": "Sweep.title = 'a'\nSweep.recipes = ['mini']\n"
     "Sweep.grid = {'MIXTURE_OR_TASK_NAME': ['mini_4'], 'SEED': 3}\n",
+    # The smallest run: one step on two examples of each of four tasks.
+    "small.gin": """
+include 'recipes/mini.gin'
+STORE_DIR = 'store'
+BUILD_MIXTURE = 'mini_4'
+BUILD_SUBMIXTURES = ()
+build.limit = 2
+VOCABULARY = 'bytes'
+VOCAB_SIZE = 384
+TASK_FEATURE_LENGTHS = {'inputs': 256, 'targets': 64}
+MIXTURE_OR_TASK_NAME = 'mini_4'
+TRAIN_STEPS = 1
+WARMUP_STEPS = 0
+EVAL_PERIOD = 0
+EVAL_GROUPS = None
+T5Config.num_encoder_layers = 1
+T5Config.num_decoder_layers = 1
+""",
     "prompts.txt": "Is it?\n",
     "empty.txt": "\n",
     "latin.txt": b"d\xe9j\xe0\n",
@@ -55,14 +73,6 @@ FILES = {
 }
 
 MINI = "--recipe mini --gin.MODEL_DIR=$NEW"
-# The smallest run: one step on two examples of each of four tasks.
-SMALL = (
-    "--recipe mini --gin.STORE_DIR=store --gin.MIXTURE_OR_TASK_NAME=mini_4 --gin.build.limit=2 "
-    "--gin.BUILD_MIXTURE=mini_4 --gin.BUILD_SUBMIXTURES=() --gin.VOCABULARY=bytes "
-    "--gin.VOCAB_SIZE=384 --gin.TRAIN_STEPS=1 --gin.WARMUP_STEPS=0 --gin.EVAL_PERIOD=0 "
-    "--gin.T5Config.num_encoder_layers=1 --gin.T5Config.num_decoder_layers=1 "
-    "--gin.TASK_FEATURE_LENGTHS=\"{'inputs': 256, 'targets': 64}\""
-)
 
 
 def mistakes():
@@ -113,7 +123,7 @@ def trained(folder):
     before = os.getcwd()
     os.chdir(folder)
     try:
-        assert main.main(["train", *shlex.split(SMALL), "--gin.MODEL_DIR=trained"]) == 0
+        assert main.main(["train", "--gin_file", "small.gin", "--gin.MODEL_DIR=trained"]) == 0
     finally:
         os.chdir(before)
 
@@ -123,8 +133,8 @@ def check(capsys, tmp_path):
     def run(command, code, pieces):
         new = tmp_path / "new"
         capsys.readouterr()
-        command = command.replace("$MINI", MINI).replace("$SMALL", SMALL)
-        got = main.main(shlex.split(command.replace("$NEW", str(new))))
+        command = command.replace("$MINI", MINI).replace("$NEW", str(new))
+        got = main.main(shlex.split(command))
         said = capsys.readouterr().err
         first, *listed = said.splitlines()
         assert got == code, said
