@@ -218,9 +218,12 @@ def operative() -> str:
 def _statement(binding: str, bound: checks.Bound, origin: str) -> str:
     """Returns a binding of the command as Gin writes it: text that lacks quotes gets them."""
     name, equals, value = (part.strip() for part in binding.partition("="))
-    if not (name and equals and value):
+    if not (name and equals and value):  # not even text: an unset shell variable gives nothing
         lacks = "value" if name else "name"
-        raise errors.UsageError(f"{origin}: binding {binding!r} has no {lacks}; write NAME=value")
+        raise errors.UsageError(
+            f"{origin}: binding {binding!r} has no {lacks}; write NAME=value, or NAME=\"''\" for "
+            "empty text"
+        )
     macros = [known.macro for known in bound.values() if known.macro]
     if "." not in name and name not in macros:
         raise errors.unknown_name("macro", name, macros, place=origin)

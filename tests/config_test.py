@@ -173,6 +173,7 @@ def test_text_needs_no_quotes_where_the_macro_holds_text_and_a_number_stays_one(
     )
     assert parsed("BUILD_MIXTURE=mini_8")("build")["mixture"] == "mini_8"
     assert parsed("MODEL_NAME=7 b")("EvalConfig")["model_name"] == "7 b"
+    assert parsed("MODEL_NAME=''")("EvalConfig")["model_name"] == ""
     with pytest.raises(UsageError, match="cannot read 'TRAIN_STEPS = many' as Gin"):
         parsed("TRAIN_STEPS=many")
 
