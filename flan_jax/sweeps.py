@@ -81,8 +81,8 @@ def run(gin_file: str, out: str, *, parallel: int = 1, cores: int | None = None)
             "versions": {"flan_jax": flan_jax.__version__, **_library_versions()},
         }
 
-        def write_info() -> None:
-            wall_s = before.get("wall_s", 0.0) + time.monotonic() - start
+        def write_info(num_ended: int) -> None:
+            wall_s = before.get("wall_s", 0.0) + (time.monotonic() - start if num_ended else 0.0)
             files.write_json(
                 info_path,
                 facts | {"wall_s": round(wall_s, 1), "runs": _described(out, runs)},

@@ -265,16 +265,16 @@ def paper_figure(benchmark: str = "normalized_average") -> figures.Figure:
 
 
 def read_losses(path: str | os.PathLike, *, key: str = "loss") -> list[tuple[int, float]]:
-    """Reads (step, value) pairs of one metric from a run's `metrics.jsonl`, by step.
+    """Reads (step, value) pairs of one training metric from a run's `metrics.jsonl`, by step.
 
     A step written twice (a resumed run) counts once, with its last value. Lines that lack the
-    metric are passed over; a file that has it nowhere is a `DataError`.
+    metric, and those of evaluations, are passed over; a file that has it nowhere is a `DataError`.
     """
     pairs = {}
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
         try:
             row = json.loads(line)
-            if key in row:
+            if key in row and row["kind"] == "train":
                 pairs[int(row["step"])] = float(row[key])
         except (ValueError, KeyError, TypeError) as error:
             raise errors.DataError(f"{path}:{number}: not a metrics line ({error!r})") from None

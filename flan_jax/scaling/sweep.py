@@ -122,7 +122,7 @@ def run_sweep(
     runs: Sequence[Run],
     out: str | os.PathLike,
     execute: Execute,
-    on_change: Callable[[], None] | None = None,
+    on_change: Callable[[int], None] | None = None,
 ) -> list[scores_lib.Score]:
     """Carries out every run that is not finished; `OUT/scores.csv` holds all that are.
 
@@ -130,7 +130,8 @@ def run_sweep(
         runs: from `expand`.
         out: the sweep's folder.
         execute: `in_turn(...)` or `in_processes(...)`.
-        on_change: called at the beginning and after each run, when `scores.csv` is up to date.
+        on_change: called with the number of runs that ended, at first 0, each time that
+            `scores.csv` is up to date.
 
     Returns:
         The rows of all finished runs, each with its run's settings.
@@ -152,24 +153,24 @@ def run_sweep(
         else:
             todo.append(run)
 
-    def gathered() -> list[scores_lib.Score]:
+    def gathered(num_ended: int) -> list[scores_lib.Score]:
         rows = gather(out, runs)
         if on_change is not None:
-            on_change()
+            on_change(num_ended)
         return rows
 
-    rows = gathered()
+    rows = gathered(0)
     with (
         Progress("sweep", total=len(todo), unit="run") as progress,
         contextlib.closing(execute(out, todo)) as ended,
     ):
-        for run, message in ended:
+        for num_ended, (run, message) in enumerate(ended, start=1):
             if message:
                 failures[run.name] = message
                 say(f"sweep: {run.name} failed: {message}")
             else:
                 say(f"sweep: {run.name} is done: {_means(out / run.name / SCORES_FILE)}")
-            rows = gathered()
+            rows = gathered(num_ended)
             progress.advance(note=run.name)
     say(status_table(out, runs))
     if failures:

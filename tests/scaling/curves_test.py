@@ -156,10 +156,12 @@ def test_the_papers_figure_says_whose_numbers_it_shows():
 def test_losses_are_read_by_step_and_a_repeated_step_counts_once(tmp_path):
     path = tmp_path / "metrics.jsonl"
     rows = [{"step": 20, "loss": 2.0}, {"step": 10, "loss": 3.0}, {"step": 20, "loss": 1.5}]
-    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"step": 20, "x": 1}]))
+    rows = [row | {"kind": "train"} for row in [*rows, {"step": 20, "x": 1}]]
+    rows.append({"kind": "eval", "step": 20, "loss": 9.0})  # a validation loss is another thing
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert curves.read_losses(path) == [(10, 3.0), (20, 1.5)]
     with pytest.raises(errors.DataError, match="no line has the metric 'y'"):
         curves.read_losses(path, key="y")
-    path.write_text('{"step": 1, "loss": 2}\n{"loss": 2}\n')
+    path.write_text('{"kind": "train", "step": 1, "loss": 2}\n{"kind": "train", "loss": 2}\n')
     with pytest.raises(errors.DataError, match="metrics.jsonl:2"):
         curves.read_losses(path)
