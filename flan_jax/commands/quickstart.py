@@ -3,7 +3,8 @@
 """The whole job, small: minutes on a laptop, no network, no accelerator.
 
 Builds the embedded mini collection, finetunes a tiny T5 on 4, 8, ... of its tasks, evaluates each
-model on tasks it was trained on and on tasks it never saw, and draws the curve.
+model on tasks it was trained on and on tasks it never saw, and draws the curve over that of a study
+of several seeds (docs/studies/mini).
 
     flan-jax quickstart
 """
@@ -14,6 +15,8 @@ import time
 from flan_jax.core.progress import say
 
 _SWEEP = "sweeps/mini_task_scaling.gin"
+_STUDY = "package:tasks/mini/study.csv"
+_BASELINES = "package:tasks/mini/baselines.csv"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     say("quickstart: 1/2 build the mini collection, finetune and evaluate (all on this machine)")
     sweeps.run(_SWEEP, args.out)
     say("quickstart: 2/2 draw")
-    made = sweeps.report(args.out)
+    made = sweeps.report(args.out, study=_STUDY, baselines=_BASELINES)
     png, svg = made.figures[:2]
     print()
     print(made.table_markdown.read_text(encoding="utf-8"))
