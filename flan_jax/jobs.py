@@ -137,6 +137,7 @@ def train(
         evaluation: what to evaluate by decoding at each evaluation; None: the loss only.
         operative_config: gives the configuration that checkpoints carry.
     """
+    files.check_folder(config.model_dir, "MODEL_DIR")
     store = open_store(data.store, data.mixture, build)
     _check_model(model, store)
     names = sorted(store.mixture_rates(data.mixture))
@@ -189,6 +190,8 @@ def evaluate(
         step: their total step.
         build: makes the store if it is none yet.
     """
+    if params is None:
+        checkpoints.find(checkpoint_path)  # before anything is built for it
     opened = open_store(store, None, build)
     _check_model(model, opened)
     if params is None:
@@ -217,6 +220,11 @@ def infer(
         output: the JSON-lines file to write, whole or not at all.
         batch_size: prompts decoded together.
     """
+    if sorted(feature_lengths) != ["inputs", "targets"] or min(feature_lengths.values()) < 2:
+        raise errors.UsageError(
+            f"feature lengths must be of 'inputs' and 'targets' and at least 2, got "
+            f"{dict(feature_lengths)}"
+        )
     words = load_vocabulary(vocabulary)
     facts = {"name": vocabulary, "fingerprint": words.fingerprint}
     params, _ = _restore(model, checkpoint_path, facts)

@@ -85,6 +85,11 @@ def run(argv: Sequence[str]) -> None:
         raise errors.unknown_name("command", command, COMMANDS, "(see flan-jax --help)")
     # Gin bindings have the form --gin.NAME=VALUE, which no argparse option can describe.
     bindings = [a.removeprefix("--gin.") for a in argv if a.startswith("--gin.")]
+    for binding in bindings:
+        if "=" not in binding:
+            raise errors.UsageError(
+                f"--gin.{binding} has no value; write --gin.{binding}=VALUE, without a space"
+            )
     others = [a for a in argv if not a.startswith("--gin.")]
     args, unknown = build_parser(command).parse_known_args(others)
     if unknown:

@@ -198,7 +198,9 @@ def _run(plan: _Plan, jobs: Sequence[tuple[str, str]], num_workers: int) -> list
             for job in jobs:
                 done(job, _build_one(plan, job))
         else:
-            workers.run_jobs(functools.partial(_build_one, plan), jobs, num_workers, done)
+            build_one = functools.partial(_build_one, plan)
+            quietly = modules.import_tensorflow
+            workers.run_jobs(build_one, jobs, num_workers, done, prepare=quietly)
     return results
 
 

@@ -152,7 +152,6 @@ class TaskSpec:
             Drop: the mapping leaves the row out, or it has text that UTF-8 cannot hold.
             DataError: the row lacks what the mapping needs, or the mapping gives no fields.
         """
-        where = f"task {self.name!r}: row {index} of {split!r}"
         try:
             fields = self.fields(row)
         except (Drop, FlanError):
@@ -163,15 +162,18 @@ class TaskSpec:
             if isinstance(error, KeyError):
                 fault = f"asks for {error}, which is not there"
             raise DataError(
-                f"{where}: its field mapping {fault} ({frame.filename}:{frame.lineno}); the row "
-                f"has {sorted(map(str, row))}: mend it, or let the mapping raise Drop for such rows"
+                f"task {self.name!r}: row {index} of {split!r}: its field mapping {fault} "
+                f"({frame.filename}:{frame.lineno}); the row has {sorted(map(str, row))}: mend it, or let the mapping raise Drop for such rows"
             ) from error
         for name, value in fields.items():
+            if isinstance(value, str) and value.isascii():
+                continue
             texts = _texts(value)
             if texts is None:
                 raise DataError(
-                    f"{where} gives a field {name!r} of {value!r:.60}; it must be a text, a list "
-                    "of texts or of dicts of texts, or None: make the field mapping give that"
+                    f"task {self.name!r}: row {index} of {split!r} gives a field {name!r} of "
+                    f"{value!r:.60}; it must be a text, a list of texts or of dicts of texts, or "
+                    "None: make the field mapping give that"
                 )
             if not all(map(is_encodable, texts)):
                 raise malformed(Malformed(f"row {index}", LONE_SURROGATE))

@@ -31,7 +31,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -68,23 +68,26 @@ class StoreWriteError(FlanError):
     """A store cannot be written; what was finished is kept."""
 
 
+def write_error(path: str | os.PathLike, error: OSError) -> StoreWriteError:
+    """Returns what to tell the user of a failed write of `path`."""
+    what = (error.strerror or str(error)).lower()
+    remedy = "mend that and build again"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "free space and build again"
+        usage = shutil.disk_usage(next(p for p in Path(path).absolute().parents if p.exists()))
+        what += f" ({usage.free / 1e6:.1f} of {usage.total / 1e6:.1f} MB are free)"
+    elif error.errno == errno.EFBIG:
+        remedy = "raise the limit (ulimit -f) and build again"
+    return StoreWriteError(f"{what} while writing {path}; what is finished is kept: {remedy}")
+
+
 @contextlib.contextmanager
 def writing(path: str | os.PathLike) -> Iterator[None]:
-    """Makes a failed write to `path` a `StoreWriteError` that says what to do."""
+    """Makes a failed write to `path` a `StoreWriteError`."""
     try:
         yield
     except OSError as error:
-        what = (error.strerror or str(error)).lower()
-        remedy = "mend that and build again"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            remedy = "free space and build again"
-            usage = shutil.disk_usage(next(p for p in Path(path).absolute().parents if p.exists()))
-            what += f" ({usage.free / 1e6:.1f} of {usage.total / 1e6:.1f} MB are free)"
-        elif error.errno == errno.EFBIG:
-            remedy = "raise the limit (ulimit -f) and build again"
-        raise StoreWriteError(
-            f"{what} while writing {path}; what is finished is kept: {remedy}"
-        ) from None
+        raise write_error(path, error) from None
 
 
 class TaskWriter:
@@ -131,11 +134,9 @@ class TaskWriter:
                 ) from None
             if sys.byteorder == "big":
                 ids.byteswap()
-            with writing(self._tokens.name):
-                self._tokens.write(ids.tobytes())
+            self._write(self._tokens, ids.tobytes())
             lengths.append(len(ids))
-        with writing(self._texts.name):
-            self._texts.write(files.dumps(text) + "\n")
+        self._write(self._texts, files.dumps(text) + "\n")
 
     def finish(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Closes the files and returns the entry for the manifest, which holds `facts` too."""
@@ -162,6 +163,12 @@ class TaskWriter:
         with writing(self._folder / DONE):
             files.write_json(self._folder / DONE, entry)
         return entry
+
+    def _write(self, file: IO, content: Any) -> None:
+        try:
+            file.write(content)
+        except OSError as error:
+            raise write_error(file.name, error) from None
 
     def _save(self, name: str, values: np.ndarray) -> None:
         content = io.BytesIO()  # np.save's own errors do not say what is wrong

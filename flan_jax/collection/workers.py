@@ -44,6 +44,8 @@ def run_jobs(
     jobs: Sequence[Job],
     num_workers: int,
     done: Callable[[Job, Any], None],
+    *,
+    prepare: Callable[[], Any] | None = None,
 ) -> None:
     """Calls `function` with every job in one of several processes, and `done` with its result.
 
@@ -52,6 +54,7 @@ def run_jobs(
         jobs: taken in this order; they end in any.
         num_workers: processes; no more than jobs are started.
         done: called in this process with a job and its result, or `Died`.
+        prepare: called in each process before `function` and its module are loaded.
 
     Raises:
         FlanError: a process ended before it could begin.
@@ -61,7 +64,7 @@ def run_jobs(
     workers: dict[Connection, _Worker] = {}
 
     def start() -> None:
-        worker = _Worker(function)
+        worker = _Worker(function, prepare)
         workers[worker.connection] = worker
 
     try:
@@ -96,13 +99,13 @@ def run_jobs(
 class _Worker:
     """A process, seen from its parent."""
 
-    def __init__(self, function: Callable[[Any], Any]):
+    def __init__(self, function: Callable[[Any], Any], prepare: Callable[[], Any] | None):
         context = multiprocessing.get_context("spawn")  # a fork would copy locked threads
         self.connection, theirs = context.Pipe()
         self.job: Any = None
         self.is_ready = False
         self._process = context.Process(
-            target=_serve, args=(theirs, pickle.dumps(function)), daemon=True
+            target=_serve, args=(theirs, prepare, pickle.dumps(function)), daemon=True
         )
         self._process.start()
         theirs.close()  # so that the end of the process ends the connection
@@ -136,12 +139,14 @@ class _Worker:
         self.connection.close()
 
 
-def _serve(connection: Connection, function: bytes) -> None:
+def _serve(connection: Connection, prepare: Callable[[], Any] | None, function: bytes) -> None:
     """Does one job after another for the parent; runs in the process."""
     # Ctrl-C reaches the whole process group; the parent stops this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    call = pickle.loads(function)  # not an argument, so that its imports are watched too
+    if prepare is not None:
+        prepare()
+    call = pickle.loads(function)  # no argument, so that the parent is watched while it is loaded
     with contextlib.suppress(EOFError, ConnectionError):  # the parent has ended
         connection.send(_READY)
         while True:

@@ -3,7 +3,6 @@
 """Arguments that several commands share."""
 
 import argparse
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,38 +22,6 @@ def at_least(least: int) -> Callable[[str], int]:
         return value
 
     return parse
-
-
-def check_output_file(path: str, option: str) -> None:
-    """Checks, before any work is done for it, that a file can be written at `path`.
-
-    Raises:
-        UsageError: it is a folder, or what should be its folder is a file.
-    """
-    if Path(path).is_dir():
-        raise UsageError(f"{option} {path!r} is a folder; name a file in it")
-    _check_is_folder(Path(path).parent, path, option)
-
-
-def check_output_folder(path: str, option: str) -> None:
-    """Checks, before any work is done for it, that `path` is a folder or can be made one.
-
-    Raises:
-        UsageError: it or one of its parents is a file.
-    """
-    _check_is_folder(Path(path), path, option)
-
-
-def _check_is_folder(folder: Path, path: str, option: str) -> None:
-    existing = next(f for f in (folder, *folder.absolute().parents) if f.exists())
-    if not existing.is_dir():
-        raise UsageError(
-            f"{option} {path!r}: {existing} is a file, not a folder; give another path"
-        )
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UsageError(
-            f"{option} {path!r}: the folder {existing} may not be written to; give another path"
-        )
 
 
 def add_gin(parser: argparse.ArgumentParser) -> None:

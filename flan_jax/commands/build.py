@@ -13,6 +13,7 @@ import argparse
 from typing import Any
 
 from flan_jax.commands import arguments
+from flan_jax.core import files
 from flan_jax.core.errors import UsageError
 from flan_jax.core.progress import say
 
@@ -24,11 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vocabulary", help="'bytes', a sentencepiece.model, or package:NAME/PATH inside a package"
     )
-    parser.add_argument("--inputs", type=int, help="most input tokens, EOS included")
-    parser.add_argument("--targets", type=int, help="most target tokens, EOS included")
+    parser.add_argument(
+        "--inputs", type=arguments.at_least(2), help="most input tokens, EOS included"
+    )
+    parser.add_argument(
+        "--targets", type=arguments.at_least(2), help="most target tokens, EOS included"
+    )
     parser.add_argument("--seed", type=int, help="rendering seed")
-    parser.add_argument("--workers", type=int, help="processes")
-    parser.add_argument("--limit", type=int, help="most examples a task and split, for a trial")
+    parser.add_argument("--workers", type=arguments.at_least(1), help="processes")
+    parser.add_argument(
+        "--limit", type=arguments.at_least(1), help="most examples a task and split, for a trial"
+    )
     parser.add_argument(
         "--skip_unavailable",
         action="store_true",
@@ -52,6 +59,12 @@ def run(args: argparse.Namespace) -> None:
         "skip_unavailable": args.skip_unavailable or None,
         "module_imports": args.module_import or None,
     }
+    if args.out:
+        files.check_folder(args.out, "--out")
+    if args.gin_bindings and not (args.recipe or args.gin_file):
+        raise UsageError(
+            f"--gin.{args.gin_bindings[0]} binds nothing without a --recipe or --gin_file; give one"
+        )
     if args.inputs or args.targets:
         if not (args.inputs and args.targets):
             raise UsageError("give both --inputs and --targets, the lengths in tokens")

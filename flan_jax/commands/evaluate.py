@@ -11,6 +11,7 @@ trained with; CHECKPOINT_PATH is its MODEL_DIR (the newest step) or the folder o
 import argparse
 
 from flan_jax.commands import arguments
+from flan_jax.core import files
 from flan_jax.core.progress import say
 
 
@@ -24,6 +25,7 @@ def run(args: argparse.Namespace) -> None:
     """Evaluates and prints the mean of each group."""
     from flan_jax import config
 
+    files.check_folder(args.out, "--out")
     arguments.parse_gin(args, roots=("evaluate",))
     result = config.configured("evaluate")(out=args.out)
     for name, value in result.summary().items():

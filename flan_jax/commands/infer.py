@@ -14,6 +14,7 @@ prediction; none is cut.
 import argparse
 
 from flan_jax.commands import arguments
+from flan_jax.core import files
 from flan_jax.core.progress import say
 
 
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     """Answers the prompts."""
     from flan_jax import config, jobs
 
-    arguments.check_output_file(args.output, "--output")
+    files.check_file(args.output, "--output")
     prompts = jobs.read_prompts(args.input)
     arguments.parse_gin(args, roots=("infer",))
     num_too_long = config.configured("infer")(prompts=prompts, output=args.output)

@@ -12,6 +12,7 @@ of several seeds (docs/studies/mini).
 import argparse
 import time
 
+from flan_jax.core import files
 from flan_jax.core.progress import say
 
 _SWEEP = "sweeps/mini_task_scaling.gin"
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the shipped sweep and its report, then names what was made."""
+    files.check_folder(args.out, "--out")
     from flan_jax import sweeps
 
     start = time.monotonic()

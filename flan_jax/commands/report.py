@@ -9,6 +9,7 @@ Of a sweep that is not finished, it draws the runs that are.
 
 import argparse
 
+from flan_jax.core import files
 from flan_jax.core.progress import say
 
 
@@ -32,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Writes the report and names its files."""
+    if args.out:
+        files.check_folder(args.out, "--out")
     from flan_jax import sweeps
 
     made = sweeps.report(args.sweep, out=args.out, study=args.study, baselines=args.baselines)

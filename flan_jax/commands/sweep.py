@@ -12,7 +12,8 @@ retries what failed. All scores are gathered in OUT/scores.csv. Draw them with f
 import argparse
 from pathlib import Path
 
-from flan_jax.core import errors
+from flan_jax.commands import arguments
+from flan_jax.core import errors, files
 from flan_jax.core.progress import say
 
 
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", help="the sweep's folder (default: runs/NAME)")
     parser.add_argument(
         "--parallel",
-        type=int,
+        type=arguments.at_least(1),
         default=1,
         metavar="N",
         help="runs at a time, each a process of its own with its log in its folder (default: 1, in "
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cores",
-        type=int,
+        type=arguments.at_least(1),
         metavar="C",
         help="processor cores of each run (default: an equal share); the same number gives the "
         "same bytes for any N",
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> None:
     from flan_jax import sweeps
 
     out = args.out or str(Path("runs", Path(args.sweep).stem))
+    files.check_folder(out, "--out")
     if args.dry_run:
         print(sweeps.status(args.sweep, out))
     elif args.only:

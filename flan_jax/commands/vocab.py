@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Iterator
 
 from flan_jax.commands import arguments
+from flan_jax.core import files
 from flan_jax.core.progress import Progress, say
 
 
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Trains and writes the vocabulary."""
-    arguments.check_output_file(args.out, "--out")
+    files.check_file(args.out, "--out")
     arguments.import_modules(args)
     from flan_jax.collection import registry, vocabularies
 

@@ -75,6 +75,38 @@ def locked(folder: str | os.PathLike, job: str) -> Iterator[None]:
         yield
 
 
+def check_folder(path: str | os.PathLike, name: str) -> None:
+    """Checks that `path` is a folder one may write to, or can be made one; makes nothing.
+
+    Args:
+        path: the folder.
+        name: what the user called it, such as `--out`.
+
+    Raises:
+        UsageError: it or one of its parents is a file, or may not be written to.
+    """
+    _check_writable(Path(path), path, name)
+
+
+def check_file(path: str | os.PathLike, name: str) -> None:
+    """Checks that a file can be written at `path`; as `check_folder`."""
+    if Path(path).is_dir():
+        raise UsageError(f"{name} {str(path)!r} is a folder; name a file in it")
+    _check_writable(Path(path).parent, path, name)
+
+
+def _check_writable(folder: Path, path: str | os.PathLike, name: str) -> None:
+    existing = next(f for f in (folder, *folder.absolute().parents) if f.exists())
+    if not existing.is_dir():
+        raise UsageError(
+            f"{name} {str(path)!r}: {existing} is a file, not a folder; give another path"
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"{name} {str(path)!r}: the folder {existing} may not be written to; give another path"
+        )
+
+
 def dumps(value: Any, indent: int | None = None) -> str:
     """Returns JSON with sorted keys and no trailing spaces: equal values give equal bytes."""
     separators = (",", ": ") if indent else (",", ":")

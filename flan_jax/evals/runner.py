@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from flan_jax.collection.store import Store
-from flan_jax.core import errors, files
+from flan_jax.core import errors, files, ranges
 from flan_jax.core.progress import Progress, say
 from flan_jax.core.tree import PyTree
 from flan_jax.data import features
@@ -56,6 +56,13 @@ class EvalConfig:
     max_input_length: int | None = None  # what the model takes; None: the store's length
     model_name: str = "model"  # of the score rows
     protocol: str = "greedy"  # of the score rows
+
+    def __post_init__(self):
+        ranges.check(
+            "EvalConfig", "[1, inf)", num_examples=self.num_examples, batch_size=self.batch_size,
+            max_input_length=self.max_input_length,
+            length_buckets=min(self.length_buckets, default=None),
+        )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from flan_jax.core import axes, errors, settings
+from flan_jax.core import axes, errors, ranges, settings
 from flan_jax.core.progress import Progress, say
 from flan_jax.core.tree import PyTree
 from flan_jax.data import loader
@@ -83,11 +83,12 @@ class TrainConfig:
     def __post_init__(self):
         for name, least in (
             ("train_steps", 1), ("log_period", 1), ("checkpoint_period", 1), ("eval_period", 0),
-            ("step_offset", 0),
+            ("step_offset", 0), ("num_microbatches", 1),
         ):  # fmt: skip
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise errors.UsageError(f"{name} must be an integer >= {least}, got {value!r}")
+        ranges.check("TrainConfig", "[1, inf)", eval_examples=self.eval_examples)
         if "://" in self.model_dir:
             raise errors.UsageError(
                 f"model_dir {self.model_dir!r} is not a local folder; mount the bucket and name "

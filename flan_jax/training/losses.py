@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from flan_jax.core import errors
+from flan_jax.core import errors, ranges
 
 TOKENS = "tokens"
 MEMBER_MULTIPLE = 128  # mixtures of up to so many members share one compiled step
@@ -39,10 +39,8 @@ class LossConfig:
             )
         if isinstance(factor, int | float) and not factor > 0:
             raise errors.UsageError(f"loss_normalizing_factor must be > 0, got {factor}")
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise errors.UsageError(
-                f"label_smoothing must be within [0, 1), got {self.label_smoothing}"
-            )
+        ranges.check("LossConfig", "[0, inf)", z_loss=self.z_loss)
+        ranges.check("LossConfig", "[0, 1)", label_smoothing=self.label_smoothing)
 
 
 def token_losses(

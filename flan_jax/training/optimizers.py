@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from flan_jax.core import axes, errors
+from flan_jax.core import axes, errors, ranges
 from flan_jax.core.tree import PyTree, flatten, unflatten
 from flan_jax.training.schedules import Schedule
 
@@ -69,6 +69,14 @@ class Adafactor:
     min_dim_size_to_factor: int = 128
     epsilon1: float = 1e-30  # added to the squared gradient
     epsilon2: float = 1e-3  # lower bound of the parameter scale
+
+    def __post_init__(self):
+        ranges.check("Adafactor", "(0, 1]", decay_rate=self.decay_rate)
+        ranges.check("Adafactor", "(0, inf)", clipping_threshold=self.clipping_threshold)
+        ranges.check("Adafactor", "[0, 1)", beta1=self.beta1)
+        ranges.check("Adafactor", "[0, inf)", weight_decay_rate=self.weight_decay_rate)
+        ranges.check("Adafactor", "[1, inf)", min_dim_size_to_factor=self.min_dim_size_to_factor)
+        ranges.check("Adafactor", "(0, inf)", epsilon1=self.epsilon1, epsilon2=self.epsilon2)
 
     def build(self, logical_axes: PyTree | None = None) -> optax.GradientTransformationExtraArgs:
         """Returns the transformation.
@@ -194,6 +202,11 @@ class AdamW:
     epsilon: float = 1e-8
     weight_decay: float = 0.0  # times the learning rate; not on parameters of one dimension
     max_grad_norm: float | None = None  # clip the global norm of the gradient first
+
+    def __post_init__(self):
+        ranges.check("AdamW", "[0, 1)", beta1=self.beta1, beta2=self.beta2)
+        ranges.check("AdamW", "(0, inf)", epsilon=self.epsilon, max_grad_norm=self.max_grad_norm)
+        ranges.check("AdamW", "[0, inf)", weight_decay=self.weight_decay)
 
     def build(self, logical_axes: PyTree | None = None) -> optax.GradientTransformationExtraArgs:
         """Returns the transformation; see `Adafactor.build` for `logical_axes`."""
