@@ -56,19 +56,27 @@ def write_sweep(path, recipes=("mini_micro",), **grid):
     return path
 
 
-def begin(gin_file, out, *arguments):
-    argv = [sys.executable, "-m", "flan_jax", "sweep", str(gin_file), "--out", str(out)]
-    return subprocess.Popen(
-        [*argv, *arguments], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+@pytest.fixture
+def begin():
+    """Begins a sweep as a process of its own, which does not outlive the test."""
+    begun = []
+
+    def run(gin_file, out, *arguments):
+        argv = [sys.executable, "-m", "flan_jax", "sweep", str(gin_file), "--out", str(out)]
+        pipe = subprocess.PIPE
+        begun.append(
+            subprocess.Popen([*argv, *arguments], cwd=ROOT, stderr=pipe, stdout=pipe, text=True)
+        )
+        return begun[-1]
+
+    yield run
+    for process in begun:
+        process.kill()
+        process.communicate()
 
 
 def finish(process):
-    try:
-        out, err = process.communicate(timeout=DEADLINE_S)
-    finally:
-        process.kill()
-        process.wait()
+    out, err = process.communicate(timeout=DEADLINE_S)
     return process.returncode, out, err
 
 
@@ -115,7 +123,7 @@ def test_wrong_arguments_are_refused_before_anything_is_built(tmp_path, capsys):
     gin_file = str(write_sweep(tmp_path / "s.gin", SEED=[0]))
     out = tmp_path / "out"
     for arguments, message in (
-        (["--parallel", "0"], "cannot run 0 at a time; give at least 1"),
+        (["--parallel", "0"], "--parallel: need a whole number >= 1, got '0'"),
         (["--cores", "9999"], "cannot give each run 9999 cores"),
         (["--only", "x", "--parallel", "2"], "--only carries out one run here"),
         (["--only", "x"], f"no store in {out}"),
@@ -138,7 +146,7 @@ def test_a_folder_takes_one_sweep_at_a_time(tmp_path, capsys):
 
 # The rest compiles a model in each of several processes of its own: ten seconds and more a run.
 @pytest.mark.slow
-def test_runs_side_by_side_give_the_bytes_of_runs_in_turn_and_one_may_fail(tmp_path, store):
+def test_runs_side_by_side_give_the_bytes_of_runs_in_turn_and_one_may_fail(begin, tmp_path, store):
     """The last run's learning rate makes its loss infinite."""
     rates = [1e-3, 3e-3, 1e38]
     gin_file = write_sweep(tmp_path / "s.gin", SEED=[0], LEARNING_RATE=rates)
@@ -166,7 +174,7 @@ def test_runs_side_by_side_give_the_bytes_of_runs_in_turn_and_one_may_fail(tmp_p
 
 
 @pytest.mark.large
-def test_a_killed_run_is_told_and_the_same_command_retries_it(tmp_path, store):
+def test_a_killed_run_is_told_and_the_same_command_retries_it(begin, tmp_path, store):
     gin_file = write_sweep(tmp_path / "s.gin", SEED=[0, 1])
     out = new_folder(tmp_path, store)
     first, second = "num_tasks-4_seed-0", "num_tasks-4_seed-1"
@@ -186,7 +194,7 @@ def test_a_killed_run_is_told_and_the_same_command_retries_it(tmp_path, store):
 
 
 @pytest.mark.large
-def test_sigterm_stops_the_runs_too_and_a_report_shows_what_is_done(tmp_path, store, capsys):
+def test_sigterm_stops_the_runs_too_and_a_report_shows_what_is_done(begin, tmp_path, store, capsys):
     gin_file = write_sweep(tmp_path / "s.gin", TRAIN_STEPS=[3, 10**6], SEED=[0, 1])
     out = new_folder(tmp_path, store)
     short, long = ([f"num_tasks-4_train_steps-{n}_seed-{s}" for s in (0, 1)] for n in (3, 10**6))
