@@ -7,7 +7,8 @@ other end of a pipe, and stops when that closes, however the parent ended. Ctrl-
 parent asks all of them to save and stop.
 
 On few cores the thread pools of several processes would fight. So each is bound to cores of its
-own, from which XLA takes the size of its pool.
+own, from which XLA takes the size of its pool: two tiny trainings at a time on two cores took 69 s
+so, and 73 s unbound (jaxlib 0.10.2).
 """
 
 import contextlib
