@@ -398,10 +398,12 @@ def test_rows_without_a_slot_of_the_template_are_no_exemplars():
 
 def test_text_that_utf8_cannot_hold_is_dropped_and_is_no_exemplar():
     rows = [qa(0), {"question": "\ud800", "answer": "x"}, qa(2), qa(3) | {"more": ["\udfff"]}]
+    rows.append(qa(4) | {"ex": [{"in": "é", "out": "\udfff"}]})
     demo = rows_task(*rows, settings=(("fs_noopt", 1.0),))
     results = list(render_task(demo, "train", 0))
     bad = "malformed: text with a lone surrogate, which UTF-8 cannot hold"
     assert results[1] == Dropped(1, bad, "row 1") and results[3] == Dropped(3, bad, "row 3")
+    assert results[4] == Dropped(4, bad, "row 4")
     assert [results[0].meta["exemplars"], results[2].meta["exemplars"]] == [[2], [0]]
 
 
@@ -421,6 +423,7 @@ def mistyped(row):
         (lambda row: row, {"question": 3}, "gives a field 'question' of 3; it must be a text"),
         (lambda row: row, qa(1) | {"options": ["a", 1]}, r"a field 'options' of \['a', 1\]"),
         (lambda row: row, qa(1) | {"ex": [{"in": None}]}, "gives a field 'ex' of "),
+        (lambda row: row, qa(1) | {"ex": [{"in": "a"}, "b"]}, "gives a field 'ex' of "),
     ],
 )
 def test_a_row_that_does_not_suit_its_mapping_is_one_line_with_task_row_and_field(
