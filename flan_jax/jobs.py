@@ -190,7 +190,7 @@ def evaluate(
         step: their total step.
         build: makes the store if it is none yet.
     """
-    if params is None:
+    if params is None and checkpoint_path:
         checkpoints.find(checkpoint_path)  # before anything is built for it
     opened = open_store(store, None, build)
     _check_model(model, opened)
