@@ -5,6 +5,7 @@
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -53,15 +54,22 @@ class Runs:
         self.root = root
         (root / "run.gin").write_text(RECIPE)
 
-    def start(self, name: str) -> subprocess.Popen:
-        """Starts, or goes on with, the run in the folder `name`."""
+    def start(self, name: str, largest_file: int | None = None) -> subprocess.Popen:
+        """Starts, or goes on with, the run in the folder `name`.
+
+        No file may grow beyond `largest_file` bytes: what writes more fails as on a full disk.
+        """
         command = [
             sys.executable, "-m", "flan_jax", "train", "--gin_file", str(self.root / "run.gin"),
             f"--gin.STORE_DIR={self.root}/store", f"--gin.MODEL_DIR={self.root}/{name}",
             f"--gin.TRAIN_STEPS={STEPS}",
         ]  # fmt: skip
         with open(self.root / f"{name}.log", "ab") as log:
-            return subprocess.Popen(command, cwd=ROOT, stderr=log, env=self.environment())
+            process = subprocess.Popen(command, cwd=ROOT, stderr=log, env=self.environment())
+        if largest_file is not None:  # long before it writes: it imports jax first
+            hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)[1]
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest_file, hard))
+        return process
 
     @staticmethod
     def environment() -> dict[str, str]:
@@ -152,6 +160,26 @@ def test_sigterm_saves_and_ends_with_75(runs):
     assert "Traceback" not in runs.log("told")
     runs.finish("told")
     runs.assert_same("told", "whole")
+
+
+def test_a_full_disk_is_one_line_and_costs_only_the_new_checkpoint(runs):
+    folder = runs.root / "full"
+    process = runs.start("full")
+    assert wait_for(process, (folder / "checkpoint_8" / "state").is_dir)
+    process.kill()
+    process.wait()
+    before = sorted(p.name for p in folder.glob("checkpoint_*") if p.name[11:].isdigit())
+    (runs.root / "full.log").write_text("")
+    # Metrics stay below the limit; the files of a checkpoint do not.
+    assert runs.start("full", largest_file=60_000).wait(timeout=120) == 1
+    (line,) = [x for x in runs.log("full").splitlines() if x.startswith("flan-jax: error")]
+    assert "could not be written" in line and "File too large" in line
+    newest = max(before, key=lambda name: int(name[11:]))
+    assert f"the newest whole one is {folder}/{newest}; free space there" in line
+    assert "Traceback" not in runs.log("full")
+    assert {*before} <= {path.name for path in folder.glob("checkpoint_*")}
+    runs.finish("full")
+    runs.assert_same("full", "whole")
 
 
 def test_a_second_process_in_the_folder_is_refused(runs):

@@ -21,6 +21,7 @@ import logging
 import math
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -380,8 +381,22 @@ def _stored_leaves(folder: str) -> dict[str, jax.ShapeDtypeStruct]:
 
 @functools.cache
 def _quiet_orbax() -> None:
-    """Keeps Orbax from logging stack traces of the errors that it also raises."""
+    """Keeps stack traces of errors that Orbax also raises off the terminal.
+
+    Orbax logs them. When one write of a save fails it closes its event loop; the others, failing
+    after it, find it closed or end as tasks that nobody asks for: asyncio and Python tell of each.
+    """
     logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+    logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
+    report = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        code = getattr(unraisable.object, "cr_code", None)
+        is_orbax = code is not None and "orbax" in code.co_filename
+        if not is_orbax and str(unraisable.exc_value) != "Event loop is closed":
+            report(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _fitting(
