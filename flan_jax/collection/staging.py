@@ -40,6 +40,7 @@ def install(root: str | os.PathLike, manifest: Mapping[str, Any]) -> None:
     root = Path(root)
     building = root / store_lib.BUILDING
     parts = [(t, split) for t, entries in manifest["tasks"].items() for split in entries]
+    files.clear_temporary(building / store_lib.MANIFEST)
     with store_lib.writing(building / store_lib.MANIFEST):
         files.write_json(building / store_lib.MANIFEST, manifest)
     with store_lib.writing(root):

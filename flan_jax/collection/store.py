@@ -102,8 +102,10 @@ class TaskWriter:
         self._typecode = "H" if dtype.itemsize == 2 else "I"
         self._lengths: tuple[list[int], list[int]] = ([], [])
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
             (folder / DONE).unlink(missing_ok=True)
+            if folder.is_dir():  # what a killed build left there, temporary files too
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True)
             self._tokens = open(folder / TOKENS, "wb")
             self._texts = open(folder / EXAMPLES, "w", encoding="utf-8", newline="\n")
 

@@ -43,6 +43,8 @@ def claimed(model_dir: str, description: Mapping[str, Any], gin_text: str = "") 
         if path.is_file():
             _check(model_dir, files.read_json(path), dict(description))
         if first:
+            for name in (SETTINGS_FILE, CONFIG_FILE):
+                files.clear_temporary(Path(model_dir) / name)
             files.write_json(path, description)
             if gin_text:
                 with files.atomic_open(Path(model_dir) / CONFIG_FILE) as file:

@@ -39,6 +39,22 @@ def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path):
     assert caught.value.filename == str(path) and path.read_text() == "old"
 
 
+def test_what_a_killed_write_left_can_be_cleared(tmp_path):
+    path = tmp_path / "a.txt"
+    files.write_json(path, 1)
+    code = (
+        "import os, sys; from flan_jax.core import files\n"
+        "with files.atomic_open(sys.argv[1]) as file:\n"
+        "    os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert len(list(tmp_path.iterdir())) == 2 and files.read_json(path) == 1
+    files.clear_temporary(tmp_path / "b.txt")
+    assert len(list(tmp_path.iterdir())) == 2
+    files.clear_temporary(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_writes_create_folders_and_round_trip(tmp_path):
     path = tmp_path / "deep" / "b.json"
     files.write_json(path, {"b": 1, "a": ["é", None]})
