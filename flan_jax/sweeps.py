@@ -25,7 +25,7 @@ import flan_jax
 from flan_jax import config, jobs
 from flan_jax.collection import sources
 from flan_jax.collection.store import MANIFEST, Store
-from flan_jax.core import errors, files
+from flan_jax.core import errors, files, modules
 from flan_jax.core.progress import say
 from flan_jax.core.tree import flatten
 from flan_jax.evals import scores as scores_lib
@@ -108,7 +108,7 @@ def run_only(gin_file: str, out: str, name: str) -> None:
         PreemptedError: asked to stop.
     """
     declared = _declared(gin_file)
-    if not Path(_store_path(out)).is_dir():
+    if not _is_built(out):
         raise errors.UsageError(f"no store in {out}; run the whole sweep once, which builds it")
     runs = {run.name: run for run in _runs(declared, Store.open(_store_path(out)))}
     if name not in runs:
@@ -202,6 +202,7 @@ def _parse_recipe(recipe: str, macros: Mapping[str, Any], out: str, model_dir: s
         [config.recipe_file(recipe)],
         [f"{name}={value!r}" for name, value in bindings.items()],
         roots=("build", "train", "evaluate"),
+        origin="Sweep.grid",
     )
 
 
@@ -218,8 +219,27 @@ def _build(declared: jobs.Sweep, out: str) -> Store:
                 "give them the same build settings, or sweep them apart"
             )
         if described is None:
+            if not _is_built(out):
+                _check_mixtures(declared.grid[MIXTURE], bound)
             described, store = bound, config.configured("build")()
     return store
+
+
+def _check_mixtures(names: Sequence[str], bound: Mapping[str, Any]) -> None:
+    """Refuses, before the store is built, a mixture or task of the grid that it will not know."""
+    for module in bound["module_imports"]:
+        modules.import_tasks(module, "build.module_imports")
+    from flan_jax.collection import foreign, registry
+
+    mixtures = [bound["mixture"], *bound.get("submixtures", ())]
+    for name in mixtures:
+        registry.mixture_members(name, skip_missing=True)  # an unknown one is told here
+    known = {*mixtures, *(task for name in mixtures for task in foreign.task_names(name))}
+    for name in names:
+        if name not in known:
+            raise errors.unknown_name(
+                "mixture or task", name, known, "(of Sweep.grid; the recipes build these)"
+            )
 
 
 def _runs(declared: jobs.Sweep, store: Store | None) -> tuple[sweep.Run, ...]:

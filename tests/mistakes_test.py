@@ -40,6 +40,10 @@ FILES = {
     "needy_module.py": "import a_module_that_is_not_there\n",
     "sweep_macro.gin": "Sweep.title = 'a'\nSweep.recipes = ['mini']\n"
     "Sweep.grid = {'MIXTURE_OR_TASK_NAME': ['mini_4'], 'TRAIN_STEP': [2]}\n",
+    "sweep_unknown.gin": "Sweep.title = 'a'\nSweep.recipes = ['mini']\n"
+    "Sweep.grid = {'MIXTURE_OR_TASK_NAME': ['mini_4', 'mini_5']}\n",
+    "sweep_type.gin": "Sweep.title = 'a'\nSweep.recipes = ['mini']\n"
+    "Sweep.grid = {'MIXTURE_OR_TASK_NAME': ['mini_4'], 'BATCH_SIZE': ['a']}\n",
     "sweep_recipe.gin": "Sweep.title = 'a'\nSweep.recipes = ['minni']\n"
     "Sweep.grid = {'MIXTURE_OR_TASK_NAME': ['mini_4']}\n",
     "sweep_mixture.gin": "Sweep.title = 'a'\nSweep.recipes = ['mini']\n"
@@ -89,7 +93,11 @@ def mistakes():
             yield section, first[1:].strip(), code, pieces
 
 
+SEEN: set[str] = set()
+
+
 def of_section(*sections):
+    SEEN.update(sections)
     rows = [(*row[1:],) for row in mistakes() if row[0] in sections]
     assert rows
     return pytest.mark.parametrize(("command", "code", "pieces"), rows, ids=[r[0] for r in rows])
@@ -147,7 +155,7 @@ def check(capsys, tmp_path):
     return run
 
 
-@of_section("usage", "prompts", "Gin files", "bindings")
+@of_section("usage", "prompts", "Gin files", "bindings", "numbers that make no sense")
 def test_a_mistake_in_options_prompts_and_configuration(check, tmp_path, command, code, pieces):
     check(command, code, pieces)
     assert not (tmp_path / "new").exists(), "it began to work in spite of the mistake"
@@ -174,3 +182,7 @@ def test_another_package_called_tasks_is_refused(check, folder, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     found = f"the package 'tasks' found is {other / '__init__.py'}"
     check("inspect", 2, [found, "rename the other one"])
+
+
+def test_no_section_is_left_out():
+    assert {section for section, *_ in mistakes()} == SEEN
