@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -104,17 +103,20 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.job: Any = None
         self.is_ready = False
-        self._process = context.Process(
-            target=_serve, args=(theirs, prepare, pickle.dumps(function)), daemon=True
-        )
+        self._process = context.Process(target=_serve, args=(theirs, prepare), daemon=True)
         self._process.start()
         theirs.close()  # so that the end of the process ends the connection
+        # No argument of the process, so that the parent is watched while it is loaded there.
+        self._send(function)
 
     def give(self, job: Any) -> None:
         """Sends a job; that the process has died shows when its answer is read."""
         self.job = job
+        self._send(job)
+
+    def _send(self, value: Any) -> None:
         with contextlib.suppress(ConnectionError):
-            self.connection.send(job)
+            self.connection.send(value)
 
     def ended(self) -> str:
         """Returns how the process ended.
@@ -139,15 +141,15 @@ class _Worker:
         self.connection.close()
 
 
-def _serve(connection: Connection, prepare: Callable[[], Any] | None, function: bytes) -> None:
+def _serve(connection: Connection, prepare: Callable[[], Any] | None) -> None:
     """Does one job after another for the parent; runs in the process."""
     # Ctrl-C reaches the whole process group; the parent stops this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if prepare is not None:
         prepare()
-    call = pickle.loads(function)  # no argument, so that the parent is watched while it is loaded
     with contextlib.suppress(EOFError, ConnectionError):  # the parent has ended
+        call = connection.recv()
         connection.send(_READY)
         while True:
             job = connection.recv()
