@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 import flan_jax
-from flan_jax.collection.store import MANIFEST, Store
+from flan_jax.collection.store import MANIFEST, Store, check_feature_lengths
 from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
 from flan_jax.core import errors, files, modules, settings
 from flan_jax.core.progress import say
@@ -220,11 +220,7 @@ def infer(
         output: the JSON-lines file to write, whole or not at all.
         batch_size: prompts decoded together.
     """
-    if sorted(feature_lengths) != ["inputs", "targets"] or min(feature_lengths.values()) < 2:
-        raise errors.UsageError(
-            f"feature lengths must be of 'inputs' and 'targets' and at least 2, got "
-            f"{dict(feature_lengths)}"
-        )
+    check_feature_lengths(feature_lengths)
     words = load_vocabulary(vocabulary)
     facts = {"name": vocabulary, "fingerprint": words.fingerprint}
     params, _ = _restore(model, checkpoint_path, facts)

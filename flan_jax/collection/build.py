@@ -131,11 +131,7 @@ def build(
 
 
 def _check_arguments(plan: _Plan, splits: Sequence[str], num_workers: int) -> None:
-    lengths = dict(plan.feature_lengths)
-    if sorted(lengths) != ["inputs", "targets"] or min(lengths.values()) < 2:
-        raise UsageError(
-            f"feature lengths must be of 'inputs' and 'targets' and at least 2, got {lengths}"
-        )
+    store_lib.check_feature_lengths(dict(plan.feature_lengths))
     if num_workers < 1:
         raise UsageError(f"num_workers must be >= 1, got {num_workers}")
     if plan.limit is not None and plan.limit < 1:

@@ -64,6 +64,14 @@ def task_folder(root: str | os.PathLike, task: str, split: str) -> Path:
     return Path(root) / TASKS / task / split
 
 
+def check_feature_lengths(lengths: Mapping[str, int]) -> None:
+    """Raises a `UsageError` unless these are lengths of `inputs` and `targets`, EOS included."""
+    if sorted(lengths) != ["inputs", "targets"] or min(lengths.values()) < 2:
+        raise UsageError(
+            f"feature lengths must be of 'inputs' and 'targets' and at least 2, got {dict(lengths)}"
+        )
+
+
 class StoreWriteError(FlanError):
     """A store cannot be written; what was finished is kept."""
 
