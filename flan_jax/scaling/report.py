@@ -29,9 +29,10 @@ ABOUT_MINI = (
     "tiny T5s trained here from random weights. It is not the paper's data, nor any of its models: "
     "the scores below say nothing about English, and are not comparable with the paper's.",
     "What carries over is the experiment: models finetuned on more tasks, with the same budget of "
-    "steps each, are asked tasks that none of them was trained on, and every number here was "
-    "measured by the run that made this page. Held-out combinations ask for unseen combinations of "
-    "skills that were trained; held-out skills ask for skills that were not.",
+    "steps each, are asked tasks that none of them was trained on. The scores were measured by the "
+    "run that made this page; what comes from elsewhere (the bands of a study, dotted rules, the "
+    "paper's own numbers) is named where it stands. Held-out combinations ask for unseen "
+    "combinations of skills that were trained; held-out skills ask for skills that were not.",
 )
 """What a report on the mini collection is and is not."""
 
