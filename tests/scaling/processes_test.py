@@ -38,9 +38,11 @@ WAITER = """
 
 # Carries out two waiters and ends as the command line would.
 PARENT = """
-    import pathlib, sys
+    import pathlib, signal, sys
     from flan_jax.core import errors
     from flan_jax.scaling import processes
+    # As at a terminal: what a shell runs in the background is born deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder, waiter = pathlib.Path(sys.argv[1]), sys.argv[2]
     commands = [
         processes.Command(
