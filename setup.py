@@ -20,6 +20,7 @@ INSTALL_REQUIRES = [
     "seqio>=0.0.20,<0.1",  # the registries; no newer release exists
     "tensorflow>=2.20,<3",  # SeqIO's datasets
     "tensorflow-datasets>=4.9.10,<5",  # builders under today's names and versions
+    "importlib-resources>=6,<8",  # TFDS imports it to prepare a data set, and does not ask for it
     "gin-config>=0.5,<0.6",  # config.py reads its parsed bindings
     "grain>=0.2.18,<0.3",  # workers and prefetch of training input
     "tensorboard>=2.20,<3",  # event files, written without TensorFlow
