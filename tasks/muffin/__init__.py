@@ -1,2 +1,3 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
+"""Muffin: the 72 NLP tasks of FLAN 2021 and two more, one module a theme."""
