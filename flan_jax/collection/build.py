@@ -225,7 +225,7 @@ def _build_split(plan: _Plan, task: str, split: str) -> dict[str, Any]:
     if (entry := staging.finished(plan.out, task, split, facts["key"])) is not None:
         # How answers are scored decides no token, so it is as the task says now.
         return entry | {name: facts[name] for name in ("metrics", "postprocessor")}
-    dropped, num_trimmed = _DropCounts(), 0
+    dropped, cuts = _DropCounts(), collections.Counter(num_trimmed=0, num_shots_cut=0)
     folder = staging.folder(plan.out, task, split)
     with TaskWriter(folder, store_lib.token_dtype(vocabulary.padded_size)) as writer:
         for example in _examples(plan, vocabulary, task, split):
@@ -233,7 +233,8 @@ def _build_split(plan: _Plan, task: str, split: str) -> dict[str, Any]:
                 dropped.add(example)
                 continue
             writer.add(example.tokens["inputs"], example.tokens["targets"], example.text)
-            num_trimmed += bool(example.text["meta"].get("trimmed"))
+            cuts["num_trimmed"] += bool(example.text["meta"].get("trimmed"))
+            cuts["num_shots_cut"] += example.text["meta"].get("num_shots_cut", 0)
             if writer.num_examples == plan.limit:
                 break
         if not writer.num_examples:
@@ -241,7 +242,7 @@ def _build_split(plan: _Plan, task: str, split: str) -> dict[str, Any]:
                 f"no examples: {dropped.num.total()} rows, dropped: {dropped}; mend the task or "
                 "leave it out of the mixture"
             )
-        facts |= dropped.facts() | {"num_trimmed": num_trimmed}
+        facts |= dropped.facts() | cuts
         return writer.finish(facts)
 
 

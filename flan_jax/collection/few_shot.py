@@ -3,18 +3,29 @@
 """Exemplars: which rows a few-shot prompt may show, and which it does.
 
 Exemplars come from the task's own train split. The pool is a seeded choice of its rows, the same
-for every query of the task, so that drawing needs no second pass over the source.
+for every query of the task, so that drawing needs no second pass over the source. By the policy
+`disjoint_pool` its rows are exemplars only, and at most a fifth of the split.
 """
 
 from collections.abc import Callable, Sequence
 
 from flan_jax.collection.parsing import Malformed
 from flan_jax.collection.sources import choose
-from flan_jax.collection.spec import TRAIN, Drop, Fields, TaskSpec
+from flan_jax.collection.spec import (
+    DISJOINT_POOL,
+    EXCLUDE_SELF,
+    PAPER,
+    TRAIN,
+    Drop,
+    Fields,
+    TaskSpec,
+)
 from flan_jax.core.rng import ExampleKey
 
 # Candidates drawn beyond those wanted, to replace any that turn out to be the query itself.
 _SPARE = 4
+# Most of the train split that a disjoint pool takes: one row in this many.
+_DISJOINT_SHARE = 5
 
 
 class ExemplarPool:
@@ -22,12 +33,15 @@ class ExemplarPool:
 
     Args:
         entries: (index in the train split, fields) of each row.
-        exclude_self: never draw the query's own row or one that `same` calls the same.
+        policy: unless it is `paper`, the query's own row, or one that `same` calls the same, is
+            never drawn.
     """
 
-    def __init__(self, entries: Sequence[tuple[int, Fields]], *, exclude_self: bool = True):
+    def __init__(self, entries: Sequence[tuple[int, Fields]], *, policy: str = EXCLUDE_SELF):
         self._entries = list(entries)
-        self._exclude_self = exclude_self
+        self._policy = policy
+        # Train rows that are no queries, as they are exemplars.
+        self.set_aside = frozenset(i for i, _ in entries if policy == DISJOINT_POOL)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -36,7 +50,10 @@ class ExemplarPool:
     def load(cls, spec: TaskSpec, seed: int) -> "ExemplarPool":
         """Returns the pool of a task: up to `pool_size` rows of its train split."""
         num_rows = spec.source.num_rows(TRAIN)
-        chosen = choose(num_rows, spec.few_shot.pool_size, seed, f"{spec.name}/exemplars")
+        size = spec.few_shot.pool_size
+        if spec.few_shot.policy == DISJOINT_POOL:
+            size = min(size, num_rows // _DISJOINT_SHARE)
+        chosen = choose(num_rows, size, seed, f"{spec.name}/exemplars")
         left = num_rows if chosen is None else len(chosen)
         entries = []
         rows = ((i, row) for i, row in spec.source.rows(TRAIN) if not isinstance(row, Malformed))
@@ -50,7 +67,7 @@ class ExemplarPool:
                 entries.append((index, spec.map_row(row, TRAIN, index)))
             except Drop:
                 continue
-        return cls(entries, exclude_self=spec.few_shot.exclude_self)
+        return cls(entries, policy=spec.few_shot.policy)
 
     def draw(
         self,
@@ -68,7 +85,7 @@ class ExemplarPool:
             train_index: the query's index if it is a row of the train split.
             same: whether fields show the query itself under another index.
         """
-        if not self._exclude_self:
+        if self._policy == PAPER:
             order = key.sample("exemplars", len(self._entries), num)
             return [self._entries[i] for i in order]
         drawn = []

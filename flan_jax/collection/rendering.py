@@ -35,6 +35,7 @@ EMPTY_TARGET = "empty target"
 LONG_INPUT = "too long: input"
 LONG_TARGET = "too long: target"
 ODD_ANSWER = "answer is not among the options"
+SET_ASIDE = "set aside as an exemplar"
 NO_EXEMPLARS = "no exemplar to show and no zero-shot template"
 
 
@@ -44,7 +45,8 @@ class Rendered:
 
     inputs: str
     targets: str
-    # task, template, direction, setting, num_shots, option_style, delimiter, exemplars, trimmed.
+    # task, template, direction, setting, drawn_setting, num_shots, num_shots_cut, option_style,
+    # delimiter, exemplars, trimmed.
     meta: dict[str, Any]
     # All accepted target texts; `targets` is the first of them.
     references: list[str]
@@ -135,6 +137,9 @@ def render_task(
         if chosen is not None and position not in chosen:
             yield Dropped(index, f"beyond the cap of {spec.cap}")
             continue
+        if is_train and pool is not None and index in pool.set_aside:
+            yield Dropped(index, SET_ASIDE)
+            continue
         try:
             fields = spec.map_row(row, split, index)
             key = ExampleKey(seed, key_name, index)
@@ -217,6 +222,7 @@ class _Renderer:
             "delimiter": delimiter if template.target_prefix else "",
             "drawn_setting": drawn_setting,
             "num_shots": template.embedded_shots,
+            "num_shots_cut": query.num_cut,
             "trimmed": trimmed,
             "exemplars": [],
         }
@@ -243,6 +249,7 @@ class _Renderer:
         block = template.input_prefix + template.input.render(query.values) + last
         kept = len(blocks)
         while True:
+            query.num_cut = len(blocks) - kept
             if kept == 0 and num:
                 raise _DoesNotFit
             inputs = _with_head(template, query.values, gap.join([*blocks[:kept], block]))
@@ -255,6 +262,7 @@ class _Renderer:
             "delimiter": delimiter,
             "drawn_setting": query.setting,
             "num_shots": kept + template.embedded_shots,
+            "num_shots_cut": query.num_cut,
             "trimmed": 0,
             "exemplars": [index for index, _, _ in shots[:kept]],
         }
@@ -312,8 +320,9 @@ class _Renderer:
         ]
         if show:
             shown = [t for t in fitting if t.fits(few_shot=few_shot, show_options=True)]
-            if listing := tuple(t for t in shown if OPTIONS_SLOT in t.slots):
-                return listing
+            if listing := [t for t in shown if OPTIONS_SLOT in t.slots]:
+                # An inverted template asks for something else than the answer: nothing to list.
+                return tuple(t for t in fitting if t in listing or _is_inverted(t, few_shot))
         return tuple(t.bare for t in fitting if t.fits(few_shot=few_shot, show_options=False))
 
     def _fits(self, inputs: str) -> bool:
@@ -356,6 +365,8 @@ class _Query:
     def __init__(self, fields, key, setting, option_styles, *, suffix="", listing=None):
         self.fields, self.key, self.setting = fields, key, setting
         self._option_styles, self._suffix = option_styles, suffix
+        # Exemplars that were drawn and left out, as they did not fit.
+        self.num_cut = 0
         self.values, self.absent = _draw_fields(fields, key, suffix)
         self.shows_options = setting in spec_lib.OPTION_SETTINGS and bool(fields.get("options"))
         self._listing = listing
@@ -439,6 +450,13 @@ def _draw_fields(
                 "make the field mapping give text"
             )
     return values, _NOTHING if not absent else frozenset(absent)
+
+
+def _is_inverted(template: Template, few_shot: bool) -> bool:
+    fits = template.fits(few_shot=few_shot, show_options=False) or template.fits(
+        few_shot=few_shot, show_options=True
+    )
+    return fits and template.direction != FORWARD and OPTIONS_SLOT not in template.slots
 
 
 def _with_head(template: Template, values: Mapping[str, str], text: str) -> str:

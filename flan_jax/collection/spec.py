@@ -18,7 +18,7 @@ from flan_jax.collection.parsing import LONE_SURROGATE, Malformed, is_encodable
 from flan_jax.collection.prompts import TemplateGroup
 from flan_jax.collection.sources import Row, Source, code_fingerprint
 from flan_jax.core import files
-from flan_jax.core.errors import DataError, FlanError, UsageError
+from flan_jax.core.errors import DataError, FlanError, UsageError, unknown_name
 
 Fields = dict[str, Any]
 MetricFn = Callable[[list, list], dict[str, float]]
@@ -39,6 +39,11 @@ ZERO_SHOT_TWIN = {FS_OPT: ZS_OPT, FS_NOOPT: ZS_NOOPT}
 RENDERING_VERSION = 1
 
 _NAME = re.compile(r"[\w.:]+")
+
+# Which rows a few-shot prompt may show. exclude_self: any but the query's own; disjoint_pool: rows
+# set aside, which are no queries themselves; paper: any, the query's own among them.
+EXCLUDE_SELF, DISJOINT_POOL, PAPER = "exclude_self", "disjoint_pool", "paper"
+EXEMPLAR_POLICIES = (EXCLUDE_SELF, DISJOINT_POOL, PAPER)
 
 # (between input and target, between exemplars); the second always cuts deeper than the first.
 DELIMITERS = (
@@ -77,14 +82,16 @@ class FewShot:
     # Tokens the exemplars of one prompt may take together, where tokens are counted; None: as many
     # as the length allows.
     budget: int | None = None
-    # Rows of the train split kept to draw exemplars from.
+    # Most rows of the train split to draw exemplars from.
     pool_size: int = 1000
-    # Never show the query's own row, nor one with the same fields.
-    exclude_self: bool = True
+    # One of EXEMPLAR_POLICIES.
+    policy: str = EXCLUDE_SELF
     # Pairs (between input and target, between exemplars), one drawn per example.
     delimiters: tuple[tuple[str, str], ...] = DELIMITERS
 
     def __post_init__(self):
+        if self.policy not in EXEMPLAR_POLICIES:
+            raise unknown_name("exemplar policy", self.policy, EXEMPLAR_POLICIES)
         if not 0 < self.min_shots <= self.max_shots:
             raise UsageError(
                 f"few_shot: need 0 < min_shots <= max_shots, got {self.min_shots} and "

@@ -94,7 +94,7 @@ def print_store(store) -> None:
     splits: dict[str, list[int]] = {}
     dropped: dict[str, int] = {}
     places: dict[str, str] = {}
-    num_trimmed = 0
+    num_trimmed = num_shots_cut = 0
     for _, entries in sorted(store.manifest["tasks"].items()):
         for split, entry in sorted(entries.items()):
             totals = splits.setdefault(split, [0, 0, 0, 0])
@@ -106,6 +106,7 @@ def print_store(store) -> None:
             for reason, found in entry.get("dropped_at", {}).items():
                 places.setdefault(reason, f", first at {found[0]}")
             num_trimmed += entry["num_trimmed"]
+            num_shots_cut += entry["num_shots_cut"]
     for split, (tasks, examples, inputs, targets) in sorted(splits.items()):
         say(
             f"build: {split}: {tasks} tasks, {examples} examples, {inputs} input and {targets} "
@@ -113,6 +114,8 @@ def print_store(store) -> None:
         )
     for reason, num in sorted(dropped.items()):
         say(f"build: dropped {num}: {reason}{places.get(reason, '')}")
+    if num_shots_cut:
+        say(f"build: left out {num_shots_cut} exemplars that did not fit a length or the budget")
     if num_trimmed:
         say(f"build: trimmed {num_trimmed}: an input was cut at its end to fit its length")
     say(f"build: the store is {store.path}")

@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exemplars: from the train split, seeded, never the query."""
 
+import dataclasses
 import json
 
 import pytest
 
-from flan_jax.collection import few_shot, spec
+from flan_jax.collection import few_shot, rendering, spec
 from flan_jax.collection.prompts import TemplateGroup
 from flan_jax.collection.sources import GeneratedSource
+from flan_jax.core.errors import UsageError
 from flan_jax.core.rng import ExampleKey
 
 
@@ -63,8 +65,8 @@ def test_draw_never_gives_the_query_nor_a_row_that_shows_it(num):
         assert twin not in [fields["question"] for _, fields in drawn]
 
 
-def test_draw_without_exclusion_may_give_the_query():
-    pool = few_shot.ExemplarPool(ENTRIES, exclude_self=False)
+def test_draw_by_the_papers_policy_may_give_the_query():
+    pool = few_shot.ExemplarPool(ENTRIES, policy=spec.PAPER)
     assert any(index in [i for i, _ in draw(pool, index)] for index in range(20))
 
 
@@ -79,3 +81,22 @@ def test_draw_from_a_small_pool_gives_what_there_is():
     pool = few_shot.ExemplarPool(ENTRIES[:3])
     assert sorted(i for i, _ in draw(pool, 0, 5)) == [1, 2]
     assert draw(few_shot.ExemplarPool([]), 0, 5) == []
+
+
+def test_a_disjoint_pool_is_a_fifth_at_most_and_no_query():
+    few = demo(policy=spec.DISJOINT_POOL)
+    few = dataclasses.replace(few, settings=((spec.FS_NOOPT, 1.0),))
+    pool = few_shot.ExemplarPool.load(few, 0)
+    assert 10 <= len(pool) <= 20 and len(pool.set_aside) == len(pool)
+    items = list(rendering.render_task(few, "train", 0))
+    kept = {x.index for x in items if getattr(x, "reason", "") == rendering.SET_ASIDE}
+    assert kept == pool.set_aside
+    shown = {i for x in items if isinstance(x, rendering.Rendered) for i in x.meta["exemplars"]}
+    assert shown and shown <= pool.set_aside
+    validation = [x for x in rendering.render_task(few, "validation", 0)]
+    assert not any(getattr(x, "reason", "") == rendering.SET_ASIDE for x in validation)
+
+
+def test_unknown_policy_names_the_closest():
+    with pytest.raises(UsageError, match="disjoint_pool"):
+        spec.FewShot(policy="disjoint")
