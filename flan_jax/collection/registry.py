@@ -10,7 +10,7 @@ plain SeqIO may be members. All tasks share one vocabulary, chosen for the proce
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -239,10 +239,7 @@ def mixture_members(name: str, *, skip_missing: bool = False) -> dict[str, float
     reasons = {task.name: _missing(task.name) for task in tasks}
     gone = [task for task, reason in reasons.items() if reason]
     if gone and (len(gone) == len(tasks) or not skip_missing):
-        raise UsageError(
-            f"{len(gone)} of the {len(tasks)} tasks of {name!r} cannot be read, such as "
-            f"{gone[0]!r}: {reasons[gone[0]]}"
-        )
+        raise UsageError(_unreadable(name, len(tasks), {task: reasons[task] for task in gone}))
     if isinstance(provider, seqio.Task):
         return {name: 1.0}
     rates = {task.name: float(provider.get_rate(task)) for task in tasks if task.name not in gone}
@@ -252,6 +249,22 @@ def mixture_members(name: str, *, skip_missing: bool = False) -> dict[str, float
             f"mixture {name!r}: every member is empty (its rates sum to {total:g}); inspect them"
         )
     return {task: rate / total for task, rate in sorted(rates.items())}
+
+
+def _unreadable(name: str, num_tasks: int, reasons: Mapping[str, str]) -> str:
+    """Returns what is said of a mixture whose tasks cannot be read: all of them, by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for task, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(task)
+    if len(by_reason) == 1:
+        listed = f": {', '.join(sorted(reasons))}: {next(iter(by_reason))}"
+    else:
+        lines = [f"\n  {', '.join(sorted(tasks))}: {r}" for r, tasks in by_reason.items()]
+        listed = f", for {len(by_reason)} reasons:{''.join(lines)}"
+    remedy = ""
+    if len(reasons) < num_tasks:
+        remedy = "\nto go on without them, which is recorded: --skip_unavailable"
+    return f"{len(reasons)} of the {num_tasks} tasks of {name!r} cannot be read{listed}{remedy}"
 
 
 def _missing(task_name: str) -> str | None:
