@@ -30,6 +30,7 @@ INSTALL_REQUIRES = [
     "matplotlib>=3.9,<4",  # figures
     "jinja2>=3.1.6,<4",  # HTML reports, always autoescaped
     "rouge-score>=0.1.2,<0.2",  # ROUGE-L as Natural-Instructions measures it
+    "sacrebleu>=2.6,<3",  # BLEU of the translation tasks; 3 may change its default tokens
     "tqdm>=4.66,<5",  # progress bars
 ]
 
