@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flan_jax
-from flan_jax.collection import foreign, registry, staging, workers
+from flan_jax.collection import foreign, registry, staging, subsets, workers
 from flan_jax.collection import store as store_lib
 from flan_jax.collection.rendering import Dropped, render_task
 from flan_jax.collection.spec import SPLITS, TRAIN
@@ -42,6 +42,8 @@ class _Plan:
     seed: int
     limit: int | None
     module_imports: tuple[str, ...]
+    # Names of the mixtures: some are registered only when asked for.
+    mixtures: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,9 +93,10 @@ def build(
     plan = _Plan(
         out=str(out), vocabulary=vocabulary, feature_lengths=tuple(sorted(feature_lengths.items())),
         seed=seed, limit=limit, module_imports=tuple(module_imports),
+        mixtures=(mixture, *submixtures),
     )  # fmt: skip
     _check_arguments(plan, splits, num_workers)
-    _import_modules(plan.module_imports)
+    _register(plan)
     vocabulary_facts = _vocabulary_facts(load_vocabulary(vocabulary))
     members = {name: _members(name, skip_unavailable) for name in (mixture, *submixtures)}
     tasks = sorted(set().union(*members.values()))
@@ -145,9 +148,11 @@ def _vocabulary_facts(vocabulary: Vocabulary) -> dict[str, Any]:
     return {name: getattr(vocabulary, name) for name in names}
 
 
-def _import_modules(names: Sequence[str]) -> None:
-    for name in names:
+def _register(plan: _Plan) -> None:
+    for name in plan.module_imports:
         modules.import_tasks(name, "module_imports of the build")
+    for name in plan.mixtures:
+        subsets.ensure(name)
 
 
 def _members(mixture: str, skip_missing: bool) -> list[str]:
@@ -202,7 +207,7 @@ def _run(plan: _Plan, jobs: Sequence[tuple[str, str]], num_workers: int) -> list
 
 def _build_one(plan: _Plan, job: tuple[str, str]) -> _Result:
     task, split = job
-    _import_modules(plan.module_imports)  # a worker has not yet
+    _register(plan)  # a worker has not yet
     try:
         return _Result(task, split, entry=_build_split(plan, task, split))
     except StoreWriteError:  # no task can be written

@@ -98,7 +98,14 @@ def use_vocabulary(name: str) -> None:
 
 
 class RenderedMixture(seqio.Mixture):
-    """A `seqio.Mixture` whose sub-mixtures may have a rate that is a function."""
+    """A `seqio.Mixture` whose sub-mixtures may have a rate that is a function.
+
+    Its rates take time in proportion to its tasks, SeqIO's to their square.
+    """
+
+    def _get_all_mixing_rates(self, tasks: Sequence[seqio.Task]) -> list[float]:
+        rates = task_rates(self)
+        return [rates[task.name] for task in tasks]
 
     def _get_submixture_rate(self, mix: seqio.Mixture) -> float:
         rate = self.rate_per_task_name[mix.name]
@@ -242,13 +249,29 @@ def mixture_members(name: str, *, skip_missing: bool = False) -> dict[str, float
         raise UsageError(_unreadable(name, len(tasks), {task: reasons[task] for task in gone}))
     if isinstance(provider, seqio.Task):
         return {name: 1.0}
-    rates = {task.name: float(provider.get_rate(task)) for task in tasks if task.name not in gone}
+    rates = {task: r for task, r in task_rates(provider).items() if task not in gone}
     total = sum(rates.values())
     if not total > 0:
         raise DataError(
             f"mixture {name!r}: every member is empty (its rates sum to {total:g}); inspect them"
         )
     return {task: rate / total for task, rate in sorted(rates.items())}
+
+
+def task_rates(mixture: seqio.Mixture) -> dict[str, float]:
+    """Returns {task: rate} as `seqio.Mixture.get_rate` gives them, 0 for an empty sub-mixture's."""
+    rates: dict[str, float] = {}
+    for member, given in mixture.rate_per_task_name.items():
+        provider = seqio.get_mixture_or_task(member)
+        rate = float(given(provider) if callable(given) else given)
+        if isinstance(provider, seqio.Task):
+            rates[member] = rates.get(member, 0.0) + rate
+            continue
+        inner = task_rates(provider)
+        total = sum(inner.values())
+        for task, share in inner.items():
+            rates[task] = rates.get(task, 0.0) + (rate * share / total if total else 0.0)
+    return rates
 
 
 def _unreadable(name: str, num_tasks: int, reasons: Mapping[str, str]) -> str:
