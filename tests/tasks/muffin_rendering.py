@@ -39,11 +39,8 @@ def rows_of(spec: TaskSpec, by_hand: Sequence[Row] = ()) -> list[Row]:
 
     def as_dataset(builder, *_, **__):
         features = builder.info.features
-        return tf.data.Dataset.from_generator(
-            lambda: [features.encode_example(row) for row in by_hand],
-            output_types=features.dtype,
-            output_shapes=features.shape,
-        )
+        stored = [features.serialize_example(features.encode_example(row)) for row in by_hand]
+        return tf.data.Dataset.from_tensor_slices(stored).map(features.deserialize_example)
 
     instead = as_dataset if by_hand else None
     with tfds.testing.mock_data(num_examples=NUM_ROWS, as_dataset_fn=instead):
@@ -98,14 +95,15 @@ def assert_renders(
                 few_shot=setting in FEW_SHOT_SETTINGS, show_options=setting in OPTION_SETTINGS
             ):
                 assert len(fitting) >= 2, f"{spec.name}: no rows for template {template.id!r}"
-                rendered += _render_all(alone, fitting, setting)
+                rendered += render_all(alone, fitting, setting)
     assert {r.meta["template"] for r in rendered} == {template.id for template in templates}
     for setting in settings:  # the whole group: no row is without a template
-        rendered += _render_all(spec, fields, setting)
+        rendered += render_all(spec, fields, setting)
     return rendered
 
 
-def _render_all(spec: TaskSpec, rows: list[Fields], setting: str) -> list[Rendered]:
+def render_all(spec: TaskSpec, rows: list[Fields], setting: str) -> list[Rendered]:
+    """Renders every row in one setting, the rows being one another's exemplars."""
     pool = few_shot.ExemplarPool(list(enumerate(rows)))
     done = []
     for index, row in enumerate(rows):
