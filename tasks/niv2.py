@@ -1,33 +1,48 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Natural-Instructions v2 (Wang et al. 2022): one task for each JSON file of a folder.
+"""Natural-Instructions v2 (Wang et al. 2022): one task for each JSON file.
 
-The folder is named by the environment variable FLAN_JAX_NIV2_DIR when this module is imported, or
-by a call of `register`. Half the prompts show the definition alone, a quarter add one explained
-positive example, a quarter two exemplars (the released collection's shares). All outputs are
-references; one is drawn for training.
+Importing this registers the 1,556 released tasks (niv2_tasks.csv) and the mixture `niv2` of all of
+them. Their files are looked for, when a task is read, in the folder that the environment variable
+FLAN_JAX_NIV2_DIR names. If it is set on import, the folder is listed for two more mixtures:
+`niv2_train`, the tasks that are there, and `niv2_heldout`, every eighth data set or so with all its
+tasks, for evaluation on tasks never trained on. Files that are not of the release are in these two.
 
-Tasks made from MMLU are left out. Every eighth data set or so is held out of `niv2_train` with all
-its tasks, for evaluation on tasks never trained on. Negative examples are not used.
+Half the prompts show the definition alone, a quarter add one explained positive example, a quarter
+two exemplars (the released collection's shares). All outputs are references; one is drawn for
+training. Negative examples are not used.
 
-The cap is 5,000 examples a task (Chung et al. 2022, App. E).
+The tasks made from MMLU (niv2_mmlu.txt) are left out. The cap is per task.
 """
 
+import csv
+import dataclasses
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from flan_jax.collection import registry, spec
+from flan_jax.collection.parsing import Malformed
 from flan_jax.collection.prompts import TemplateGroup
-from flan_jax.collection.sources import HeldOutSource, NaturalInstructionsSource, Row
+from flan_jax.collection.sources import (
+    HeldOutSource,
+    NaturalInstructionsSource,
+    Row,
+    Source,
+    read_lines,
+    resolve,
+)
 from flan_jax.core.errors import UsageError
 from flan_jax.evals import metrics
+from tasks import paper
 
 VARIABLE = "FLAN_JAX_NIV2_DIR"
-MIXTURES = ("niv2", "niv2_train", "niv2_heldout")
-CAP = 5_000
+FAMILY = "niv2"
+MIXTURE = "niv2"
+FOLDER_MIXTURES = ("niv2_train", "niv2_heldout")
 # Instances of each task kept for validation.
 NUM_VALIDATION = 100
 # One data set in this many is held out.
@@ -35,8 +50,92 @@ HELDOUT_EVERY = 8
 
 TEMPLATES = TemplateGroup("package:tasks/templates/niv2.jsonl")
 
-# The 57 tasks made from MMLU: task664-667 and task685-737, all called mmmlu.
-_MMLU = re.compile(r"task(66[4-7]|68[5-9]|69\d|7[0-2]\d|73[0-7])_mmmlu_.*")
+_FETCH = "https://github.com/allenai/natural-instructions, its tasks folder"
+_UNSET = (
+    f"set the environment variable {VARIABLE} to a folder of Natural-Instructions JSON files "
+    f"({_FETCH})"
+)
+
+
+class Released(NamedTuple):
+    """A task of the release."""
+
+    # Its file's name without `.json`.
+    stem: str
+    # As the release declares them; the files may hold a few more or less.
+    num_examples: int
+    category: str
+    languages: tuple[str, ...]
+
+
+def task_name(stem: str) -> str:
+    """Returns the registered name of a task file; signs SeqIO does not allow become `_`."""
+    return f"{FAMILY}." + re.sub(r"[^\w.:]", "_", stem)
+
+
+def _read_released() -> dict[str, Released]:
+    lines = read_lines(resolve("package:tasks/niv2_tasks.csv"))
+    return {
+        task_name(row["task"]): Released(
+            row["task"], int(row["num_examples"]), row["category"],
+            tuple(row["languages"].split(";")),
+        )
+        for row in csv.DictReader(lines)
+    }  # fmt: skip
+
+
+# By registered name, which is one for both spellings of a file's name.
+RELEASED = _read_released()
+# The stems of the tasks made from MMLU.
+MMLU = frozenset(read_lines(resolve("package:tasks/niv2_mmlu.txt")))
+
+
+@dataclasses.dataclass(frozen=True)
+class ReleasedSource:
+    """The file of a released task, in the folder that FLAN_JAX_NIV2_DIR names when it is read.
+
+    Copies of the release spell `_` for the `-` in 41 file names: where the file is not there under
+    its own name, that one is taken.
+    """
+
+    stem: str
+
+    def num_rows(self, split: str) -> int:
+        """Returns the number of well-formed instances."""
+        return self._file.num_rows(split)
+
+    def rows(self, split: str) -> Iterator[tuple[int, Row | Malformed]]:
+        """Yields (instance index, row)."""
+        return self._file.rows(split)
+
+    def fingerprint(self, split: str) -> str:
+        """Returns the SHA-256 of the file."""
+        return self._file.fingerprint(split)
+
+    def missing(self) -> str | None:
+        """Returns None if the file is there, else why not: in the same words for every task."""
+        if not (folder := os.environ.get(VARIABLE)):
+            return _UNSET
+        if self._find(folder):
+            return None
+        if not os.path.isdir(folder):
+            return f"there is no folder {folder}, which {VARIABLE} names; correct it"
+        return f"no file of this name is in {folder} ({VARIABLE}); get it from {_FETCH}"
+
+    @property
+    def _file(self) -> NaturalInstructionsSource:
+        folder = os.environ.get(VARIABLE)
+        path = self._find(folder) if folder else None
+        if path is None:
+            raise UsageError(f"task {task_name(self.stem)!r}: {self.missing()}")
+        return NaturalInstructionsSource(path)
+
+    def _find(self, folder: str) -> str | None:
+        for stem in dict.fromkeys((self.stem, _respelled(self.stem))):
+            path = os.path.join(folder, f"{stem}.json")
+            if os.path.isfile(path):
+                return path
+        return None
 
 
 def fields(row: Row) -> spec.Fields:
@@ -60,7 +159,7 @@ def fields(row: Row) -> spec.Fields:
 
 def is_mmlu(stem: str) -> bool:
     """Whether a task was made from MMLU, on which models are to be evaluated."""
-    return _MMLU.fullmatch(stem) is not None
+    return stem in MMLU
 
 
 def is_held_out(stem: str) -> bool:
@@ -70,41 +169,33 @@ def is_held_out(stem: str) -> bool:
     return int.from_bytes(digest, "little") % HELDOUT_EVERY == 0
 
 
-def task_name(stem: str) -> str:
-    """Returns the registered name of a task file; signs SeqIO does not allow become `_`."""
-    return "niv2." + re.sub(r"[^\w.:]", "_", stem)
-
-
 def task_spec(path: str | os.PathLike) -> spec.TaskSpec:
     """Returns the task of one JSON file; it opens nothing."""
     path = Path(os.path.abspath(path))
-    return spec.TaskSpec(
-        name=task_name(path.stem),
-        family="niv2",
-        source=HeldOutSource(NaturalInstructionsSource(str(path)), by="input", most=NUM_VALIDATION),
-        fields=fields,
-        templates=TEMPLATES,
-        cap=CAP,
-        settings=((spec.ZS_OPT, 0.5), (spec.FS_OPT, 0.5)),
-        metrics=(metrics.rouge_l, metrics.exact_match),
-        category="natural_instructions",
-        licence="per task: 'Instance License' in its file",
-    )
+    return _task_spec(path.stem, NaturalInstructionsSource(str(path)))
+
+
+def released_spec(name: str) -> spec.TaskSpec:
+    """Returns the task of a name in `RELEASED`; it opens nothing."""
+    stem = RELEASED[name].stem
+    return _task_spec(stem, ReleasedSource(stem))
 
 
 def register(
     directory: str | os.PathLike, *, heldout: Iterable[str] | None = None
 ) -> dict[str, list[str]]:
-    """Registers the tasks of a folder and the mixtures `niv2`, `niv2_train`, `niv2_heldout`.
+    """Registers what a folder has: its tasks, and the mixtures `niv2_train` and `niv2_heldout`.
 
-    It lists the folder and opens no file in it.
+    It lists the folder and opens no file in it. The released tasks are registered already; from
+    now on they are read from this folder, as FLAN_JAX_NIV2_DIR is set to it (and so in processes
+    that this one starts).
 
     Args:
         directory: a folder of Natural-Instructions JSON files.
         heldout: stems of the files to hold out; None: those that `is_held_out` names.
 
     Returns:
-        The task names of each mixture.
+        The task names of each of the two mixtures.
 
     Raises:
         UsageError: there is no such folder or no task in it, or `heldout` names none of its files.
@@ -113,16 +204,22 @@ def register(
     if heldout is None:
         out = {stem for stem in stems if is_held_out(stem)}
     else:
-        out = set(heldout)
+        out = {_own_spelling(stem) for stem in heldout}
         if unknown := sorted(out - set(stems)):
             raise UsageError(
                 f"heldout: {unknown[0]!r} is no task file of {directory}; name stems such as "
                 f"{stems[0]!r}"
             )
     for stem in stems:
-        registry.add_task(task_spec(Path(directory, f"{stem}.json")))
-    chosen = (stems, [s for s in stems if s not in out], [s for s in stems if s in out])
-    members = {m: [task_name(s) for s in part] for m, part in zip(MIXTURES, chosen, strict=True)}
+        if task_name(stem) in RELEASED:
+            registry.add_task(released_spec(task_name(stem)))
+        else:
+            registry.add_task(task_spec(Path(directory, f"{stem}.json")))
+    parts = ([s for s in stems if s not in out], [s for s in stems if s in out])
+    members = {
+        mixture: [task_name(stem) for stem in part]
+        for mixture, part in zip(FOLDER_MIXTURES, parts, strict=True)
+    }
     for mixture, names in members.items():
         if names:
             registry.add_mixture(mixture, names)
@@ -132,10 +229,41 @@ def register(
                 f"none of the {len(stems)} tasks in {directory} falls into it; add tasks, or say "
                 "which to hold out: tasks.niv2.register(directory, heldout=[...])",
             )
+    if os.environ.get(VARIABLE) != str(directory):
+        os.environ[VARIABLE] = os.path.abspath(directory)
     return members
 
 
+def _task_spec(stem: str, source: Source) -> spec.TaskSpec:
+    released = RELEASED.get(task_name(stem))
+    return spec.TaskSpec(
+        name=task_name(stem),
+        family=FAMILY,
+        source=HeldOutSource(source, by="input", most=NUM_VALIDATION),
+        fields=fields,
+        templates=TEMPLATES,
+        cap=paper.CAPS[FAMILY],
+        settings=paper.SETTINGS_NIV2,
+        metrics=(metrics.rouge_l, metrics.exact_match),
+        category=released.category if released else "natural_instructions",
+        licence="per task: 'Instance License' in its file",
+        few_shot=paper.FEW_SHOT,
+    )
+
+
+def _respelled(stem: str) -> str:
+    """Returns the second spelling of a file's name; the first itself for most."""
+    return stem.replace("-", "_")
+
+
+def _own_spelling(stem: str) -> str:
+    """Returns the stem as the release spells it; as it is if it is not of the release."""
+    released = RELEASED.get(task_name(stem))
+    return released.stem if released and stem == _respelled(released.stem) else stem
+
+
 def _stems(directory: str | os.PathLike) -> list[str]:
+    """Returns the stems of a folder's task files, the released ones in their own spelling."""
     try:
         names = os.listdir(directory)
     except OSError as error:
@@ -157,25 +285,21 @@ def _stems(directory: str | os.PathLike) -> list[str]:
                 f"{directory}: {other}.json and {stem}.json would both be task "
                 f"{task_name(stem)!r}; rename one"
             )
-    return stems
+    return sorted(map(_own_spelling, stems))
 
 
 def _register_at_import() -> None:
-    directory = os.environ.get(VARIABLE)
-    if directory:
+    for name in RELEASED:
+        registry.add_task(released_spec(name))
+    registry.add_mixture(MIXTURE, list(RELEASED))
+    remedy = _UNSET
+    if directory := os.environ.get(VARIABLE):
         try:
             register(directory)
+            return
         except UsageError as error:
-            _all_unavailable(str(error))
-    else:
-        _all_unavailable(
-            f"set the environment variable {VARIABLE} to a folder of Natural-Instructions JSON "
-            "files (https://github.com/allenai/natural-instructions, its tasks folder)"
-        )
-
-
-def _all_unavailable(remedy: str) -> None:
-    for mixture in MIXTURES:
+            remedy = str(error)
+    for mixture in FOLDER_MIXTURES:
         registry.add_unavailable(mixture, remedy)
 
 

@@ -38,6 +38,9 @@ SETTINGS_ALL = (
     (spec.FS_NOOPT, 0.25),
 )
 SETTINGS_PLAIN = ((spec.ZS_NOOPT, 0.5), (spec.FS_NOOPT, 0.5))
+# Natural-Instructions has no form without options, as these stand in a task's definition (R). Half
+# its few-shot prompts show one explained example, half two exemplars: as many templates of each.
+SETTINGS_NIV2 = ((spec.ZS_OPT, 0.5), (spec.FS_OPT, 0.5))
 
 # Tokens that the exemplars of a prompt may take (R: 1,920 of an input of 2,048).
 EXEMPLAR_BUDGET = 1_920

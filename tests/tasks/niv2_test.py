@@ -1,11 +1,13 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Natural-Instructions: what is left out, held out, shown and refused."""
+"""Natural-Instructions: what is registered, left out, held out, shown and refused."""
 
 import collections
 import importlib
 import json
 import os
+import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ import seqio
 from flan_jax.collection import prompts, registry
 from flan_jax.collection.rendering import Dropped, Rendered, render_task
 from flan_jax.core.errors import DataError, UsageError
-from tasks import niv2
+from tasks import niv2, paper
 
 SLOTS = ("definition", "input", "output", "ex.input", "ex.output", "ex.explanation")
 
@@ -25,7 +27,7 @@ def own_registries(monkeypatch):
     monkeypatch.setattr(seqio.TaskRegistry, "_REGISTRY", {})
     monkeypatch.setattr(seqio.MixtureRegistry, "_REGISTRY", {})
     monkeypatch.setattr(registry, "_unavailable", {})
-    monkeypatch.delenv(niv2.VARIABLE, raising=False)
+    monkeypatch.setenv(niv2.VARIABLE, "")  # as unset; tests and `register` may set it
 
 
 @pytest.fixture
@@ -53,6 +55,22 @@ def write_task(folder, stem, num=40, **changes):
     (folder / f"{stem}.json").write_text(json.dumps(task))
 
 
+# Template -> input and target, at seed 0.
+GOLDEN = {
+    "labelled": ("Task: Name the capital.\n\nInput: Land 387\n\nOutput:", "Town 387"),
+    "one_labelled": (
+        "Name the capital.\n\nExample input: Italy\nExample output: Rome\nWhy: It is.\n\n"
+        "Input: Land 342\nOutput:",
+        "Town 342",
+    ),
+    "two_labelled": (
+        "Name the capital.\n\nInput: Land 180\nOutput: Town 180\n\n###\n\n"
+        "Input: Land 113\nOutput: Town 113\n\n###\n\nInput: Land 394\nOutput:",
+        "Town 394",
+    ),
+}
+
+
 def examples(spec, split="train", seed=0):
     return [r for r in render_task(spec, split, seed) if isinstance(r, Rendered)]
 
@@ -66,19 +84,101 @@ def test_templates_have_no_fault_and_are_ten_of_each_style():
     assert all("definition" in t.slots for t in templates)
 
 
-def test_mmlu_tasks_are_recognized_by_number_and_name():
-    numbers = [n for n in range(600, 800) if niv2.is_mmlu(f"task{n}_mmmlu_answer_generation_x")]
-    assert numbers == [*range(664, 668), *range(685, 738)]
-    assert len(numbers) == 57
+def test_list_of_mmlu_tasks_is_all_that_have_its_name_and_its_numbers():
+    numbers = [int(re.fullmatch(r"task(\d+)_mmmlu_\w+", stem)[1]) for stem in niv2.MMLU]
+    assert sorted(numbers) == [*range(664, 668), *range(685, 738)]
+    assert len(niv2.MMLU) == 57
+    assert not any("mmmlu" in name for name in niv2.RELEASED)
+    assert niv2.is_mmlu("task664_mmmlu_answer_generation_abstract_algebra")
     assert not niv2.is_mmlu("task670_ambigqa_question_generation")
 
 
-def test_folder_becomes_tasks_and_three_mixtures(folder):
+def test_released_tasks_are_those_of_the_release():
+    assert len(niv2.RELEASED) == paper.NUM_RELEASED_TASKS["niv2"] == 1556
+    # TFDS has the same names, and those made from MMLU.
+    builder = "tensorflow_datasets.datasets.natural_instructions"
+    module = importlib.import_module(f"{builder}.natural_instructions_dataset_builder")
+    stems = {released.stem for released in niv2.RELEASED.values()}
+    assert stems | niv2.MMLU == set(module._NIV2_TASKS_LIST)
+    # Sums of NATINST_META_DATA in google-research/FLAN, without and with the cap.
+    counts = [released.num_examples for released in niv2.RELEASED.values()]
+    assert (sum(counts), sum(min(5000, num) for num in counts)) == (5_030_933, 4_235_910)
+    assert niv2.RELEASED["niv2.task1000_pib_translation_tamil_malayalam"][1:] == (
+        1496, "Translation", ("English", "Tamil", "Malayalam"),
+    )  # fmt: skip
+
+
+def test_import_registers_every_released_task_without_data():
+    importlib.reload(niv2)
+    assert len(seqio.MixtureRegistry.get("niv2").tasks) == len(niv2.RELEASED)
+    spec = registry.get_spec("niv2.task001_quoref_question_generation")
+    assert (spec.cap, spec.category) == (5000, "Question Generation")
+    assert spec.few_shot == paper.FEW_SHOT
+    assert pickle.loads(pickle.dumps(spec)) == spec
+
+
+def test_missing_data_is_said_once_for_all_tasks(tmp_path, monkeypatch):
+    importlib.reload(niv2)
+    told = "1556 of the 1556 tasks of 'niv2' cannot be read: niv2.task001_quoref.*"
+    with pytest.raises(UsageError, match=f"{told}: set the environment variable FLAN_JAX_NIV2_DIR"):
+        registry.mixture_members("niv2")
+    monkeypatch.setenv(niv2.VARIABLE, str(tmp_path / "none"))
+    with pytest.raises(UsageError, match=f"{told}: there is no folder .*none, which FLAN_JAX_NIV2"):
+        registry.mixture_members("niv2")
+    monkeypatch.setenv(niv2.VARIABLE, str(tmp_path))
+    with pytest.raises(UsageError, match=f"{told}: no file of this name is in .*; get it from"):
+        registry.mixture_members("niv2")
+    spec = registry.get_spec("niv2.task001_quoref_question_generation")
+    with pytest.raises(UsageError, match="'niv2.task001_quoref_question_generation': no file"):
+        list(render_task(spec, "train", 0))
+
+
+def test_folder_is_looked_up_when_a_task_is_read(tmp_path, monkeypatch):
+    importlib.reload(niv2)
+    monkeypatch.setenv(niv2.VARIABLE, str(tmp_path))
+    write_task(tmp_path, "task002_quoref_answer_generation", num=20)
+    write_task(tmp_path, "task001_quoref_question_generation", num=60)
+    members = registry.mixture_members("niv2", skip_missing=True)
+    # A tenth of the instances validates.
+    assert members == {
+        "niv2.task001_quoref_question_generation": pytest.approx(0.75),
+        "niv2.task002_quoref_answer_generation": pytest.approx(0.25),
+    }
+
+
+def test_either_spelling_of_a_file_name_is_read(tmp_path, monkeypatch):
+    monkeypatch.setenv(niv2.VARIABLE, str(tmp_path))
+    name = "niv2.task105_story_cloze_rocstories_sentence_generation"
+    spec = niv2.released_spec(name)
+    assert spec.source.missing()
+    write_task(tmp_path, "task105_story_cloze_rocstories_sentence_generation", num=20)
+    assert spec.source.missing() is None
+    assert spec.source.num_rows("train") == 18
+    # A folder that has both is read by the release's spelling, and not listed.
+    write_task(tmp_path, "task105_story_cloze-rocstories_sentence_generation", num=30)
+    assert spec.source.num_rows("train") == 27
+    with pytest.raises(UsageError, match=f"would both be task '{name}'"):
+        niv2.register(tmp_path)
+
+
+def test_spelling_decides_nothing(tmp_path):
+    stems = ["task141_odd_man_out_classification_category", "task074_squad1.1_question_generation"]
+    for stem in stems:
+        write_task(tmp_path, stem)
+    members = niv2.register(tmp_path, heldout=[stems[0]])
+    assert members["niv2_heldout"] == ["niv2.task141_odd_man_out_classification_category"]
+    assert members["niv2_train"] == ["niv2.task074_squad1.1_question_generation"]
+    assert [niv2._own_spelling(stem) for stem in stems] == [
+        "task141_odd-man-out_classification_category", stems[1]
+    ]  # fmt: skip
+
+
+def test_folder_becomes_tasks_and_two_mixtures(folder):
     members = niv2.register(folder, heldout=["task003_set3_generation"])
     assert members["niv2_heldout"] == ["niv2.task003_set3_generation"]
-    assert len(members["niv2"]) == 11 and len(members["niv2_train"]) == 10
+    assert len(members["niv2_train"]) == 10
     assert not any("mmmlu" in name for name in seqio.TaskRegistry.names())
-    assert set(registry.mixture_members("niv2")) == set(members["niv2"])
+    assert set(registry.mixture_members("niv2_train")) == set(members["niv2_train"])
     assert not set(members["niv2_train"]) & set(members["niv2_heldout"])
     assert sum(registry.mixture_members("niv2_train").values()) == pytest.approx(1.0)
 
@@ -108,6 +208,22 @@ def test_prompts_come_in_the_three_styles_in_their_shares(folder):
     assert found.total() == 2100
     assert abs(found["zero"] - 1050) < 100
     assert abs(found["example"] - 525) < 90 and abs(found["pair"] - 525) < 90
+
+
+def test_prompts_of_each_style_are_written_out(tmp_path):
+    write_task(
+        tmp_path,
+        "task1_capital_of",
+        Definition=["Name the capital."],
+        **{"Positive Examples": [{"input": "Italy", "output": "Rome", "explanation": "It is."}]},
+        Instances=[{"input": f"Land {i}", "output": [f"Town {i}"]} for i in range(400)],
+    )
+    spec = niv2.task_spec(tmp_path / "task1_capital_of.json")
+    shown = {r.meta["template"]: r for r in examples(spec)}
+    assert set(shown) == {template.id for template in niv2.TEMPLATES.load()}
+    assert not any("{" in r.inputs + r.targets for r in shown.values())
+    golden = {name: (shown[name].inputs, shown[name].targets) for name in GOLDEN}
+    assert golden == GOLDEN
 
 
 def test_all_outputs_are_references_and_one_is_drawn(folder):
@@ -168,7 +284,7 @@ def test_bad_file_is_named_when_read_not_when_registered(folder):
 
 def test_names_seqio_does_not_allow_are_changed_and_clashes_refused(folder):
     write_task(folder, "task906_a-b_generation")
-    assert "niv2.task906_a_b_generation" in niv2.register(folder)["niv2"]
+    assert "niv2.task906_a_b_generation" in niv2.register(folder, heldout=[])["niv2_train"]
     write_task(folder, "task906_a_b_generation")
     with pytest.raises(UsageError, match="would both be task 'niv2.task906_a_b_generation'"):
         niv2.register(folder)
@@ -186,22 +302,36 @@ def test_wrong_folders_and_heldout_names_are_told(folder, tmp_path):
 
 def test_import_without_the_variable_leaves_mixtures_that_tell_the_remedy():
     importlib.reload(niv2)
-    for mixture in niv2.MIXTURES:
+    for mixture in niv2.FOLDER_MIXTURES:
         with pytest.raises(UsageError, match=f"'{mixture}' is not available: set the environment"):
             registry.mixture_members(mixture)
 
 
 def test_import_with_the_variable_registers_the_folder(folder, monkeypatch):
+    write_task(folder, "task001_quoref_question_generation")
     monkeypatch.setenv(niv2.VARIABLE, str(folder))
     importlib.reload(niv2)
-    assert len(registry.mixture_members("niv2")) == 11
+    found = {name for m in niv2.FOLDER_MIXTURES for name in registry.mixture_members(m)}
+    released = {"niv2.task001_quoref_question_generation"}
+    assert found == {niv2.task_name(p.stem) for p in folder.glob("*generation.json")}
+    assert found & set(niv2.RELEASED) == released
+    assert set(registry.mixture_members("niv2", skip_missing=True)) == released
+
+
+def test_registering_a_folder_after_import_makes_it_the_one_that_is_read(folder):
+    importlib.reload(niv2)
+    write_task(folder, "task001_quoref_question_generation", num=20)
+    niv2.register(folder)
+    spec = registry.get_spec("niv2.task001_quoref_question_generation")
+    assert spec.source.num_rows("train") == 18
+    assert os.environ[niv2.VARIABLE] == str(folder)
 
 
 def test_import_with_a_wrong_folder_tells_it_when_used(tmp_path, monkeypatch):
     monkeypatch.setenv(niv2.VARIABLE, str(tmp_path / "none"))
     importlib.reload(niv2)
     with pytest.raises(UsageError, match="none: No such file or directory; correct"):
-        registry.mixture_members("niv2")
+        registry.mixture_members("niv2_train")
 
 
 def test_mixture_with_no_member_says_so(tmp_path):
