@@ -258,6 +258,11 @@ def mixture_members(name: str, *, skip_missing: bool = False) -> dict[str, float
     return {task: rate / total for task, rate in sorted(rates.items())}
 
 
+def is_readable(task_name: str) -> bool:
+    """Whether the data of a registered task is here; a plain SeqIO task's is taken to be."""
+    return _missing(task_name) is None
+
+
 def task_rates(mixture: seqio.Mixture) -> dict[str, float]:
     """Returns {task: rate} as `seqio.Mixture.get_rate` gives them, 0 for an empty sub-mixture's."""
     rates: dict[str, float] = {}

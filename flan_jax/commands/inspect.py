@@ -5,6 +5,7 @@
 flan-jax inspect                  all mixtures
 flan-jax inspect mini_all         its tasks with sizes, caps and rates
 flan-jax inspect TASK --num 3     rendered prompts and targets
+flan-jax inspect --counts         tasks by mixture, beside the published numbers
 """
 
 import argparse
@@ -19,6 +20,9 @@ _TASK_OPTIONS = ("num", "seed", "split", "setting", "vocabulary")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("name", nargs="?", help="a mixture or a task; all mixtures if left out")
+    parser.add_argument(
+        "--counts", action="store_true", help="tasks by mixture, beside the published numbers"
+    )
     group = parser.add_argument_group("for a task")
     group.add_argument(
         "--num", type=arguments.at_least(1), help=f"prompts shown (default: {_NUM_SHOWN})"
@@ -43,9 +47,14 @@ def run(args: argparse.Namespace) -> None:
     modules = arguments.import_modules(args)
     import seqio
 
-    from flan_jax.collection import registry
+    from flan_jax.collection import registry, subsets
     from flan_jax.core.errors import unknown_name
 
+    if args.counts:
+        _print_counts(args)
+        return
+    if args.name:
+        subsets.ensure(args.name)
     if args.name in seqio.TaskRegistry.names():
         _print_task(args)
     elif args.name is None:
@@ -81,6 +90,29 @@ def _print_mixtures(modules: list[str]) -> None:
     print(f"\n{len(names)} mixtures, {len(tasks)} tasks, registered by {', '.join(modules)}.")
     for name in sorted(set(registry.known_names()) - tasks - set(names)):
         print(f"not available here: {name}: {registry.unavailable_reason(name)}")
+
+
+def _print_counts(args: argparse.Namespace) -> None:
+    from flan_jax.collection import counts
+    from flan_jax.core.errors import UsageError
+
+    if args.name:
+        raise UsageError(f"--counts is of all mixtures, but {args.name!r} is named; leave one out")
+    _refuse_task_options(args, "--counts is of mixtures")
+    found = counts.count()
+    sources = list(found[-1].published)
+    rows = [("mixture", "tasks", *sources, "inverted twins", "readable here")]
+    for row in found:
+        published = [f"{row.published.get(source, 0):,}" for source in sources]
+        numbers = (row.num_tasks, row.num_twins, row.num_readable)
+        tasks, twins, readable = (f"{number:,}" for number in numbers)
+        rows.append((row.mixture, tasks, *published, twins, readable))
+    _print_table(rows, right=tuple(range(1, len(rows[0]))))
+    for row in found:
+        for source, number in row.published.items():
+            if number != row.num_tasks:
+                note = f": {row.note}" if row.note else ""
+                print(f"{row.mixture}: {row.num_tasks - number:+,} against {source}{note}")
 
 
 def _print_mixture(name: str) -> None:
