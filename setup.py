@@ -34,15 +34,21 @@ INSTALL_REQUIRES = [
     "tqdm>=4.66,<5",  # progress bars
 ]
 
+# For the p3 extra and its tests; 7 may change the safe loader it builds on.
+PYYAML = "pyyaml>=6.0.1,<7"
+
 EXTRAS = {
     "tpu": ["jax[tpu]>=0.10,<0.11.1"],
     "gpu": ["jax[cuda12]>=0.10,<0.11.1"],
+    # P3's template files; Jinja2, which renders them, is needed anyway.
+    "p3": [PYYAML],
     # Comparisons with, and conversion to, Hugging Face models; a CPU build of torch is enough.
     "hf": ["torch>=2.6,<3", "transformers>=5,<6", "safetensors>=0.5,<1"],
     "test": [
         "pytest>=8,<10",
         "pytest-xdist>=3.6,<4",
         "hypothesis>=6.100,<7",
+        PYYAML,
         "ruff>=0.9,<1",
         "setuptools>=69",  # a test builds the package
     ],

@@ -9,8 +9,8 @@ A task's rows come from the first of these that is there:
     folder that holds its templates) over `$FLAN_JAX_T0_DIR/<dataset>[_<subset>]/<split>.jsonl`, in
     the fields of the Hugging Face data set, or over a TFDS builder of the same fields.
 
-The rows' field mappings are here too, one for each kind of task: they render the raw ones. Templates
-are read and rendered by `p3_templates`.
+The field mappings of such rows are here too, one for each kind of task; it is they that render a
+raw row, so that those beyond a cap cost nothing.
 """
 
 import dataclasses

@@ -31,6 +31,7 @@ SEPARATOR = "|||"
 
 NO_CHOICE = "its P3 template has nothing to choose from"
 NULL = "its P3 template shows a null"
+LACKING = "its P3 template shows what the row lacks"
 
 GET_TEMPLATES = (
     f"set {VARIABLE} to the source archive of promptsource 0.2.3 or the folder of its "
@@ -46,6 +47,8 @@ _MAX_FILE_BYTES = 4 << 20
 # A bar of the data while it is rendered. No row holds a lone surrogate: it would be malformed.
 _BAR = "\udc7c"
 _DRAW = "_flan_jax_draw"
+# What an expression of a template may raise over a row that is not as it expects.
+_FAULTS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +97,7 @@ def render(template: P3Template, row: Row, key: ExampleKey, where: str) -> Row |
         Drop: the template fails on the row.
         DataError: the row lacks a field, or the template is not to be run.
     """
-    from jinja2 import TemplateError
+    from jinja2 import TemplateError, UndefinedError
     from jinja2.sandbox import SecurityError
 
     compiled = _compiled(template)
@@ -108,22 +111,19 @@ def render(template: P3Template, row: Row, key: ExampleKey, where: str) -> Row |
     values = _escaped(row) | {_DRAW: lambda items: key.choice(f"choice/{next(number)}", items)}
     try:
         choices = None
-        if compiled.choices is not None:
+        if template.answer_choices:
             choices = [c.strip() for c in compiled.choices.render(values).split(SEPARATOR)]
         parts = compiled.prompt.render(values | {"answer_choices": choices}).split(SEPARATOR)
     except SecurityError as error:
         raise _refused(template, str(error)) from None
+    except Drop as drop:  # of this module's own filter or check
+        raise Drop(drop.reason, where) from None
+    except UndefinedError:
+        raise Drop(LACKING, where) from None
     except RecursionError:
         raise _refused(template, "it calls itself without end") from None
-    except (
-        TemplateError,
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        ArithmeticError,
-    ) as e:
-        raise Drop(f"its P3 template fails with {type(e).__name__}", where) from None
+    except (TemplateError, *_FAULTS) as error:
+        raise Drop(f"its P3 template fails with {type(error).__name__}", where) from None
     if len(parts) != 2:
         return None
     inputs, targets = (_unescaped(part).strip() for part in parts)
@@ -152,10 +152,7 @@ def _compiled(template: P3Template) -> _Compiled:
     try:
         prompt = environment.parse(template.jinja)
         choices = environment.parse(template.answer_choices)
-        compiled = [
-            environment.from_string(t) if t else None
-            for t in (template.jinja, template.answer_choices)
-        ]
+        compiled = [environment.from_string(t) for t in (template.jinja, template.answer_choices)]
     except TemplateSyntaxError as error:
         raise DataError(
             f"{template.where}: template {template.name!r} is no valid Jinja ({error.message}, its "
