@@ -6,22 +6,24 @@ The files are `<name>_train.tsv` in the folder that the environment variable FLA
 names (looked up when a task is read, not on import). A tenth of each file's questions is held out
 for validation. Options, where a question has any, are part of its text.
 
-The cap is 100,000 examples a task (Chung et al. 2022, App. E). The inverted directions of the
-released collection (question from rationale) are not here.
+Each data set has an inverted twin as well, whose templates ask for question, rationale or both
+from what is left. The mixture `cot` holds tasks and twins, `cot_forward` the nine tasks alone.
 """
 
 from flan_jax.collection import registry, spec
 from flan_jax.collection.prompts import TemplateGroup
 from flan_jax.collection.sources import CotTsvSource, HeldOutSource, Row
 from flan_jax.evals import answers, metrics
+from tasks import paper, twins
 
 VARIABLE = "FLAN_JAX_COT_DIR"
-MIXTURE = "cot"
-CAP = 100_000
+FAMILY = MIXTURE = "cot"
+FORWARD_MIXTURE = "cot_forward"
 # Most questions of a data set kept for validation.
 NUM_VALIDATION = 1_000
 
 TEMPLATES = TemplateGroup("package:tasks/templates/cot.jsonl")
+TWIN_TEMPLATES = "package:tasks/templates/cot_input_inversion.jsonl"
 
 # Name and licence of the data; "" where its publishers state none.
 DATA_SETS = {
@@ -55,7 +57,7 @@ def task_spec(name: str, path: str = "") -> spec.TaskSpec:
     """
     return spec.TaskSpec(
         name=f"cot.{name}",
-        family="cot",
+        family=FAMILY,
         source=HeldOutSource(
             CotTsvSource(path or f"${VARIABLE}/{name}_train.tsv"),
             by="question",
@@ -63,20 +65,28 @@ def task_spec(name: str, path: str = "") -> spec.TaskSpec:
         ),
         fields=fields,
         templates=TEMPLATES,
-        cap=CAP,
+        cap=paper.CAPS[FAMILY],
         settings=((spec.ZS_OPT, 0.5), (spec.FS_OPT, 0.5)),
         metrics=(metrics.accuracy,),
         postprocessor=answers.cot_answer,
         category="chain_of_thought",
         licence=DATA_SETS.get(name, ""),
+        few_shot=paper.FEW_SHOT,
     )
 
 
+def twin_spec(name: str, path: str = "") -> spec.TaskSpec:
+    """Returns the inverted twin of `task_spec(name, path)`."""
+    return twins.twin_of(task_spec(name, path), TWIN_TEMPLATES)
+
+
 def register() -> list[str]:
-    """Registers the nine tasks and the mixture `cot`; returns the tasks' names."""
-    names = [registry.add_task(task_spec(name)).name for name in DATA_SETS]
-    registry.add_mixture(MIXTURE, names)
-    return names
+    """Registers tasks, twins and the mixtures `cot` and `cot_forward`; returns the tasks' names."""
+    forward = [registry.add_task(task_spec(name)).name for name in DATA_SETS]
+    inverted = [registry.add_task(twin_spec(name)).name for name in DATA_SETS]
+    registry.add_mixture(FORWARD_MIXTURE, forward)
+    twins.add_mixture(MIXTURE, forward, inverted)
+    return [*forward, *inverted]
 
 
 register()

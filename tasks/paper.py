@@ -13,6 +13,9 @@ NUM_TASKS = {"muffin": 80, "t0_sf": 193, "niv2": 1_554, "cot": 9}
 # R lists two more Natural-Instructions tasks than P counts. Which two is not known.
 NUM_RELEASED_TASKS = NUM_TASKS | {"niv2": 1_556}
 
+# Muffin's 80 by kind (P Table 24, where 70 NLP tasks are from FLAN 2021; R lists the same 80).
+MUFFIN_PARTS = {"nlp": 72, "dialog": 3, "program_synthesis": 5}
+
 # Most examples of a task that count in its mixture's rates, and that are used (P App. E, Table 22).
 CAPS = {"muffin": 30_000, "t0_sf": 20_000, "niv2": 5_000, "cot": 100_000}
 
@@ -28,6 +31,11 @@ SCALING_POINTS = (9, 89, 282, 1_836)
 
 # Rate of an inverted twin beside its task's 1 (R, mixtures.py: CoT and dialog).
 INVERTED_RATE = 0.3
+
+# Dialog (R, preprocessors.py): the last turn, counted from 0, that may be the one to predict; and
+# the first `turn_id` of QReCC's rows that are used.
+LAST_ANSWER_TURN = {"wiki_dialog": 39, "qrecc": 39, "task_master": 19}
+QRECC_FIRST_TURN_ID = 7
 
 # Prompt settings (R, mixtures.py): a quarter each of zero-shot and few-shot, with and without
 # options. Tasks that have no options use the same texts in both, so half and half.

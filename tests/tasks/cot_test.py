@@ -11,7 +11,9 @@ import seqio
 from flan_jax.collection import prompts, registry, spec
 from flan_jax.collection.rendering import Dropped, Rendered, render_task
 from flan_jax.core.errors import UsageError
-from tasks import cot
+from flan_jax.evals import metrics
+from tasks import cot, paper
+from tests.tasks.family_rendering import assert_renders
 
 
 @pytest.fixture
@@ -27,11 +29,14 @@ def task(name="gsm8k"):
     return registry.get_spec(f"cot.{name}")
 
 
-def test_nine_tasks_and_the_mixture_are_registered():
-    assert len(cot.DATA_SETS) == 9
-    members = {t.name for t in seqio.get_mixture_or_task("cot").tasks}
-    assert members == {f"cot.{name}" for name in cot.DATA_SETS}
-    assert {task(name).cap for name in cot.DATA_SETS} == {100_000}
+def test_nine_tasks_their_twins_and_the_mixtures_are_registered():
+    assert len(cot.DATA_SETS) == paper.NUM_TASKS["cot"]
+    names = [f"cot.{name}" for name in cot.DATA_SETS]
+    twins = [f"{name}_input_inversion" for name in names]
+    assert cot.register() == [*names, *twins]
+    assert {t.name for t in seqio.get_mixture_or_task("cot_forward").tasks} == set(names)
+    assert {t.name for t in seqio.get_mixture_or_task("cot").tasks} == {*names, *twins}
+    assert {registry.get_spec(name).cap for name in (*names, *twins)} == {100_000}
 
 
 def test_templates_have_no_fault_and_end_in_the_answer():
@@ -50,6 +55,34 @@ def test_answer_is_found_in_every_target(template, answer):
     target = template.target.render({"rationale": rationale, "answer": answer})
     assert target.startswith(rationale)
     assert task().postprocessor(target, is_target=True) == answer
+
+
+def test_every_inverted_template_and_setting_renders(folder):
+    slots = ("question", "answer", "rationale")
+    rendered = assert_renders(task("gsm8k_input_inversion"), slots, unpunctuated=["answer"])
+    directions = {r.meta["direction"] for r in rendered}
+    assert directions == {"answer+question", "rationale", "question+rationale", "question"}
+    for r in rendered:
+        assert r.targets not in r.inputs and r.references == [r.targets]
+
+
+def test_golden_inverted_prompt(folder):
+    twin = task("gsm8k_input_inversion")
+    r = next(render_task(twin, "validation", 0, setting=spec.ZS_OPT))
+    assert r.inputs == "Question: How much is 5 + 1?\nAnswer: 6\n\nWhy is this the answer?"
+    assert r.targets == "5 + 1\nmakes 6."
+
+
+def test_twins_have_three_tenths_of_their_tasks_rate(folder):
+    rates = registry.mixture_members("cot", skip_missing=True)
+    twin = paper.INVERTED_RATE / (1 + paper.INVERTED_RATE)
+    assert rates == pytest.approx({"cot.gsm8k": 1 - twin, "cot.gsm8k_input_inversion": twin})
+
+
+def test_twins_are_scored_on_their_whole_text():
+    twin = task("gsm8k_input_inversion")
+    assert twin.metrics == (metrics.rouge_l,) and twin.postprocessor is None
+    assert twin.source == task().source and twin.category == "Inverted chain_of_thought"
 
 
 def test_every_row_gives_question_rationale_and_answer(folder):
@@ -85,15 +118,16 @@ def test_empty_cells_are_dropped_and_counted(folder):
 def test_without_the_folder_the_remedy_is_told(monkeypatch):
     monkeypatch.delenv(cot.VARIABLE, raising=False)
     with pytest.raises(UsageError, match="FLAN_JAX_COT_DIR.* not set; set it"):
-        registry.mixture_members("cot")
+        registry.mixture_members("cot_forward")
     with pytest.raises(UsageError, match="task 'cot.gsm8k': gsm8k_train.tsv is looked for"):
         list(render_task(task(), "train", 0))
 
 
 def test_files_that_are_not_there_are_told_or_skipped(folder):
-    with pytest.raises(UsageError, match="8 of the 9 tasks of 'cot' cannot be read.*aqua_train"):
-        registry.mixture_members("cot")
-    assert registry.mixture_members("cot", skip_missing=True) == {"cot.gsm8k": 1.0}
+    for mixture, counts in (("cot_forward", "8 of the 9"), ("cot", "16 of the 18")):
+        with pytest.raises(UsageError, match=f"(?s){counts} tasks of '{mixture}'.*aqua_train"):
+            registry.mixture_members(mixture)
+    assert registry.mixture_members("cot_forward", skip_missing=True) == {"cot.gsm8k": 1.0}
 
 
 def test_a_users_own_file_is_a_task_too(tmp_path):
@@ -101,6 +135,8 @@ def test_a_users_own_file_is_a_task_too(tmp_path):
     path.write_text("".join(f"q{i}\ta{i}\tbecause {i}\n" for i in range(30)))
     mine = cot.task_spec("mine", str(path))
     assert mine.name == "cot.mine" and len(list(render_task(mine, "train", 0))) == 27
+    twin = cot.twin_spec("mine", str(path))
+    assert twin.name == "cot.mine_input_inversion" and twin.source == mine.source
 
 
 def test_real_answers_are_found_again():

@@ -1,0 +1,45 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Renders a task's own rows through each of its templates, in every setting it serves."""
+
+import dataclasses
+import re
+
+from flan_jax.collection import prompts, sources
+from flan_jax.collection.prompts import FORWARD, TemplateGroup
+from flan_jax.collection.rendering import Rendered, render_task
+from flan_jax.collection.spec import FEW_SHOT_SETTINGS, OPTION_SETTINGS, TRAIN, TaskSpec
+
+_SLOT = re.compile(r"\{[a-z_][\w.]*\}")
+
+
+def assert_renders(task: TaskSpec, slots: tuple[str, ...], **lint) -> list[Rendered]:
+    """Returns what every template gives for every row of `train`.
+
+    The rows' text must hold no braces. A twin must have inverted templates alone, the other task
+    forward ones.
+    """
+    templates = task.templates.load()
+    assert prompts.lint(templates, fields=slots, **lint) == [], task.name
+    inverted = task.name.endswith("_input_inversion")
+    assert {t.direction == FORWARD for t in templates} == {not inverted}, task.name
+    lines = list(sources.read_lines(sources.resolve(task.templates.path)))
+    rendered = []
+    for setting, _ in task.settings:
+        few = setting in FEW_SHOT_SETTINGS
+        fitting = [
+            line
+            for line, template in zip(lines, templates, strict=True)
+            if template.fits(few_shot=few, show_options=setting in OPTION_SETTINGS)
+        ]
+        assert len(fitting) >= 10, f"{task.name}: {len(fitting)} templates for {setting}"
+        for line in fitting:
+            alone = dataclasses.replace(task, templates=TemplateGroup(inline=(line,)))
+            for example in render_task(alone, TRAIN, 0, setting=setting):
+                assert isinstance(example, Rendered), example
+                assert example.inputs.strip() and example.targets.strip(), example
+                assert not _SLOT.search(example.inputs + example.targets), example
+                assert (example.meta["num_shots"] > 0) == few, example
+                rendered.append(example)
+    assert {r.meta["template"] for r in rendered} == {t.id for t in templates}
+    return rendered
