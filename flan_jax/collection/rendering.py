@@ -253,7 +253,7 @@ class _Renderer:
             if kept == 0 and num:
                 raise _DoesNotFit
             inputs = _with_head(template, query.values, gap.join([*blocks[:kept], block]))
-            if self._within_budget(gap.join(blocks[:kept])) and self._fits(inputs):
+            if self._fits(inputs) and self._within_budget(inputs, gap.join(blocks[:kept])):
                 break
             if kept == 0:
                 raise _DoesNotFit
@@ -328,11 +328,12 @@ class _Renderer:
     def _fits(self, inputs: str) -> bool:
         return self._max_inputs is None or self._count(inputs) < self._max_inputs
 
-    def _within_budget(self, text: str) -> bool:
+    def _within_budget(self, inputs: str, shown: str) -> bool:
         budget = self._spec.few_shot.budget
-        if budget is None or self._count is None or not text:
+        if budget is None or self._count is None or not shown:
             return True
-        return self._count(text) <= budget
+        # The whole prompt has been counted already, and is no shorter than what it shows.
+        return self._count(inputs) <= budget or self._count(shown) <= budget
 
     def _check_target(self, targets: str) -> None:
         if not targets.strip():
