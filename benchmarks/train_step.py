@@ -137,12 +137,12 @@ def _compiled(case: Case, timings: dict[str, float] | None = None):
     return mesh, step, state, batch, key
 
 
-def peer(case: Case) -> Iterator[dict[str, Any]]:
-    """Trains transformers' T5 with torch."""
+def peer(case: Case, config: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Trains transformers' T5 with torch; `config` has the model's shapes."""
     import torch
     from transformers.optimization import Adafactor
 
-    model = torch_t5(case.config()).train()
+    model = torch_t5(config).train()
     parameters = list(model.parameters())
     if case.optimizer == "adamw":
         optimizer = torch.optim.AdamW(
@@ -217,7 +217,9 @@ def measure_steps(cases: list[Case], num_rounds: int) -> Table:
     )  # fmt: skip
     for case in cases:
         measuring.step(f"train step: {case.preset} with {case.optimizer}")
-        sides = {"ours": (ours, (case,)), "peer": (peer, (case,))}
+        # Not as our class: the peer's process would import jax for it.
+        config = argparse.Namespace(**dataclasses.asdict(case.config()))
+        sides = {"ours": (ours, (case,)), "peer": (peer, (case, config))}
         with measuring.contenders(sides) as both:
             counts = {name: side.facts["num_params"] for name, side in both.items()}
             if len(set(counts.values())) > 1:
