@@ -122,14 +122,14 @@ def test_folder_renders_definitions_and_pairs_of_exemplars(tmp_path, monkeypatch
 
 def test_failed_run_leaves_no_file_and_the_next_one_is_whole(tmp_path, monkeypatch):
     out = tmp_path / "out"
-    killed = out / niv2_from_tfds._SPOOL / f"{TASKS[0]}.jsonl"
-    killed.parent.mkdir(parents=True)
-    killed.write_text('["left", "by a killed run", ""]\n')
     with monkeypatch.context() as patch:
         hold(patch, [row(TASKS[0], 0, "output"), row("../escaped", 0, "output")])
         with pytest.raises(DataError, match="task name '../escaped' can be no file name"):
             niv2_from_tfds.write_folder(out, buffer_size=1)
     assert contents(out) == {}
+    killed = out / niv2_from_tfds._SPOOL / f"{TASKS[0]}.jsonl"
+    killed.parent.mkdir()
+    killed.write_text('["left", "by a killed run", ""]\n')
     niv2_from_tfds.write_folder(out)
     niv2_from_tfds.write_folder(tmp_path / "clean")
     assert contents(out) == contents(tmp_path / "clean")
