@@ -27,7 +27,7 @@ from flan_jax.core import files, modules
 from flan_jax.core.errors import DataError, FlanError, IncompleteError, UsageError
 from flan_jax.core.progress import Progress, say
 
-_NUM_NAMED = 10  # failures that an error message lists before it only counts them
+_NUM_NAMED = 10  # tasks that a message names before it only counts them
 _NUM_PLACES = 3  # places of malformed rows that the manifest keeps for each reason
 
 
@@ -102,7 +102,12 @@ def build(
     tasks = sorted(set().union(*members.values()))
     skipped = sorted(set().union(*map(foreign.task_names, members)) - set(tasks))
     if skipped:
-        say(f"build: left out {len(skipped)} tasks whose data is not here: {', '.join(skipped)}")
+        more = f" and {len(skipped) - _NUM_NAMED} more" if len(skipped) > _NUM_NAMED else ""
+        named = ", ".join(skipped[:_NUM_NAMED])
+        say(
+            f"build: left out {len(skipped)} tasks whose data is not here, recorded in the "
+            f"manifest: {named}{more}"
+        )
     jobs = _jobs(tasks, splits)
 
     with files.locked(out, "build"):

@@ -1,0 +1,208 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The Flan 2022 collection: its counts, its proportions, and what it says where data is missing."""
+
+import collections
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import seqio
+
+import tasks.mixtures  # noqa: F401 - registers
+from flan_jax.collection import build, counts, registry, subsets
+from flan_jax.core.errors import UsageError
+from tasks import paper
+
+VARIABLES = (
+    "FLAN_JAX_MUFFIN_DIR", "FLAN_JAX_COT_DIR", "FLAN_JAX_NIV2_DIR", "FLAN_JAX_P3_RENDERED_DIR",
+    "FLAN_JAX_DIALOG_DIR", "FLAN_JAX_TASKMASTER_DIR", "FLAN_JAX_PROGRAM_DIR", "FLAN_JAX_T0_DIR",
+    "TFDS_DATA_DIR",
+)  # fmt: skip
+FAMILIES = {"muffin": 40, "t0_sf": 40, "cot": 20, "niv2": 20}
+
+
+@pytest.fixture(autouse=True)
+def no_data(monkeypatch, tmp_path):
+    """Takes away what the machine may have, and gives TFDS an empty folder."""
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+
+
+@pytest.fixture
+def one_task_each(monkeypatch, tmp_path):
+    """Writes the data of one task of each family, dialog and program synthesis among them."""
+
+    def lines(path: str, rows: list[str]) -> None:
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(rows) + "\n")
+
+    boolq = [
+        {"question": f"is it {n}", "title": "t", "answer": bool(n % 2), "passage": f"p {n}"}
+        for n in range(240)
+    ]
+    lines("muffin/bool_q/train.jsonl", list(map(json.dumps, boolq)))
+    p3 = [{"inputs": f"Q{n}?", "targets": f"a{n}"} for n in range(40)]
+    for split in ("train", "validation"):
+        lines(
+            f"p3/adversarial_qa_dbert_answer_the_following_q/{split}.jsonl",
+            list(map(json.dumps, p3)),
+        )
+    lines("cot/gsm8k_train.tsv", [f"Question {n}?\t{n}\tBecause {n}." for n in range(20)])
+    niv2 = {
+        "Definition": ["Say it."], "Positive Examples": [],
+        "Instances": [{"id": str(n), "input": f"i{n}", "output": [f"o{n}"]} for n in range(20)],
+    }  # fmt: skip
+    lines("niv2/task001_quoref_question_generation.json", [json.dumps(niv2)])
+    lines("program/dr_repair_plain_code.tsv", [f"bad {n}\tgood {n}" for n in range(20)])
+    for variable, folder in (
+        ("MUFFIN", "muffin"), ("P3_RENDERED", "p3"), ("COT", "cot"), ("NIV2", "niv2"),
+        ("PROGRAM", "program"),
+    ):  # fmt: skip
+        monkeypatch.setenv(f"FLAN_JAX_{variable}_DIR", str(tmp_path / folder))
+
+
+def by_family(name: str) -> dict[str, float]:
+    shares = collections.Counter()
+    for task, share in registry.mixture_members(name, skip_missing=True).items():
+        spec = registry.get_spec(task)
+        family = {"dialog": "muffin", "program_synthesis": "muffin"}.get(spec.family, spec.family)
+        shares[family] += share
+    return dict(shares)
+
+
+def test_counts_reconcile():
+    rows = {row.mixture: row for row in counts.count()}
+    for name, number in paper.NUM_RELEASED_TASKS.items():
+        assert rows[name].num_tasks == rows[name].published["released"] == number
+        assert rows[name].published["paper"] == paper.NUM_TASKS[name]
+    assert rows["all"].num_tasks == 1_838 and rows["all"].published["paper"] == 1_836
+    assert "not explained" in rows["niv2"].note
+    names = {t.name for t in seqio.MixtureRegistry.get("flan2022").tasks}
+    assert len(names) == 1_838 + rows["all"].num_twins
+    assert len({t.name for t in seqio.MixtureRegistry.get("flan2021").tasks}) == 72
+
+
+def test_every_task_declares_what_a_task_must():
+    for name in (t.name for t in seqio.MixtureRegistry.get("flan2022").tasks):
+        spec = registry.get_spec(name)
+        assert spec.category and spec.metrics and spec.fields and spec.templates.load(), name
+        mixture = {"dialog": "muffin", "program_synthesis": "muffin"}.get(spec.family, spec.family)
+        assert spec.cap == paper.CAPS[mixture], name
+        assert spec.few_shot.policy == "exclude_self" and spec.few_shot.budget == 1_920, name
+
+
+@pytest.mark.parametrize(
+    ("name", "proportions"),
+    [("flan2022", paper.PROPORTIONS_B), ("flan2022_scaling", paper.PROPORTIONS_A)],
+)
+def test_families_have_the_papers_proportions(one_task_each, name, proportions):
+    total = sum(proportions.values())
+    assert by_family(name) == pytest.approx({f: p / total for f, p in proportions.items()})
+
+
+def test_public_rates_give_dialog_a_share_of_its_own(one_task_each):
+    rates = dict(seqio.MixtureRegistry.get("flan2022_public").rate_per_task_name)
+    assert rates == {"flan2021": 0.4, "t0_sf": 0.32, "cot": 0.05, "niv2": 0.2, "dialog": 0.03}
+    # Dialog's data is not here; the others keep their proportions.
+    assert by_family("flan2022_public") == pytest.approx(
+        {"muffin": 0.4 / 0.97, "t0_sf": 0.32 / 0.97, "cot": 0.05 / 0.97, "niv2": 0.2 / 0.97}
+    )
+
+
+@pytest.mark.parametrize(
+    ("point", "families"),
+    [
+        (9, ["cot"]),
+        (89, ["cot", "muffin"]),
+        (282, ["cot", "muffin", "t0_sf"]),
+        (1_836, ["cot", "muffin", "t0_sf", "niv2"]),
+    ],
+)
+def test_scaling_points_add_family_after_family(one_task_each, point, families):
+    names = [t.name for t in seqio.MixtureRegistry.get(f"scaling_{point}").tasks]
+    forward = [n for n in names if not n.endswith(counts.INVERTED)]
+    surplus = 2 if "niv2" in families else 0
+    assert len(forward) == point + surplus
+    total = sum(paper.PROPORTIONS_A[f] for f in families)
+    expected = {f: paper.PROPORTIONS_A[f] / total for f in families}
+    assert by_family(f"scaling_{point}") == pytest.approx(expected)
+
+
+def test_cot_and_the_rest_are_the_whole():
+    cot, rest, whole = (
+        {t.name for t in seqio.MixtureRegistry.get(name).tasks}
+        for name in ("cot_only", "non_cot", "flan2022")
+    )
+    assert cot | rest == whole and not cot & rest
+
+
+def test_weights_within_muffin_are_capped_sizes_and_twins_have_less(one_task_each):
+    rates = registry.mixture_members("muffin", skip_missing=True)
+    # 240 rows less 200 for validation; 18 of 20 less a tenth held out; the twin 0.3 of its task.
+    plain = "program_synthesis.dr_repair_plain_code"
+    assert rates["muffin.bool_q"] / rates[plain] == pytest.approx(40 / 18)
+    assert rates[plain + counts.INVERTED] / rates[plain] == pytest.approx(0.3)
+
+
+def test_what_is_missing_is_listed_whole(one_task_each):
+    with pytest.raises(UsageError) as found:
+        registry.mixture_members("flan2022")
+    text = str(found.value)
+    names = {t.name for t in seqio.MixtureRegistry.get("flan2022").tasks}
+    gone = {n for n in names if not registry.is_readable(n)}
+    assert len(names) - len(gone) == 7  # two of them dr_repair and its twin, two gsm8k and its
+    assert text.startswith(f"{len(gone)} of the {len(names)} tasks of 'flan2022' cannot be read")
+    listed = set(text.replace(",", " ").replace(":", " ").split())
+    assert gone <= listed
+    assert "--skip_unavailable" in text
+
+
+@pytest.mark.parametrize("variant", ["zero_shot", "few_shot", "options", "no_options"])
+def test_variants_of_the_whole_mixture(one_task_each, variant):
+    subsets.ensure(f"scaling_9_{variant}" if variant != "options" else "flan2021_options")
+    subsets.ensure(f"muffin_{variant}")
+    shares = registry.mixture_members(f"muffin_{variant}", skip_missing=True)
+    assert f"muffin.bool_q.{variant}" in shares
+    assert all(name.endswith(variant) for name in shares)
+
+
+def test_one_task_of_each_family_is_built_with_what_is_here(one_task_each, tmp_path):
+    store = build.build(
+        mixture="flan2022", out=tmp_path / "store", vocabulary="bytes", skip_unavailable=True,
+        feature_lengths={"inputs": 2048, "targets": 512}, limit=4,
+    )  # fmt: skip
+    assert len(store.tasks("train")) == 7
+    assert len(store.manifest["skipped"]) == 1_838 + 17 - 7
+    total = sum(paper.PROPORTIONS_B.values())
+    rate = store.manifest["rates"]["t0_sf.adversarial_qa_dbert_answer_the_following_q"]
+    assert rate == pytest.approx(paper.PROPORTIONS_B["t0_sf"] / total)
+
+
+# Python, SeqIO and TensorFlow start anew.
+@pytest.mark.slow
+def test_importing_opens_no_data_and_is_light():
+    code = """
+import os, resource, sys, time
+from flan_jax.core import modules
+modules.import_tensorflow()
+import seqio
+from flan_jax.collection import registry
+opened = []
+sys.addaudithook(lambda event, args: opened.append(args[0]) if event == "open" else None)
+import tasks.mixtures
+data = [p for p in opened if isinstance(p, str) and not p.endswith((".py", ".pyc"))]
+print([p for p in data if "/tasks/" not in p and "site-packages" not in p and os.path.isfile(p)])
+print([p for p in data if p.endswith((".jsonl", ".json", ".tsv"))])
+"""
+    root = Path(__file__).resolve().parent.parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["[]", "[]"]
