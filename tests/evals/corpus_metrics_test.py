@@ -122,6 +122,9 @@ def test_multirc_scores_answers_and_whole_questions():
         "f1": pytest.approx(100 * 4 / 6),
         "group_exact_match": pytest.approx(100 / 3),
     }
+    # The order of a question's candidates does not matter.
+    backwards = corpus_metrics.multirc_f1(targets[::-1], predictions[::-1])
+    assert backwards["group_exact_match"] == pytest.approx(100 / 3)
 
 
 def test_multirc_leaves_out_other_targets_and_unknown_questions():
