@@ -26,6 +26,7 @@ COMMANDS = {
     "inspect": ("inspect", "browse mixtures and tasks, their counts and rendered prompts"),
     "vocab": ("vocab", "train a SentencePiece vocabulary on a mixture's text"),
     "build": ("build", "render and tokenize a mixture into a token store"),
+    "contamination": ("contamination", "look for evaluation sets in a token store"),
     "train": ("train", "finetune a model"),
     "eval": ("evaluate", "evaluate a checkpoint: scores and every prediction"),
     "infer": ("infer", "answer prompts from a file"),
