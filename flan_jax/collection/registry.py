@@ -8,6 +8,7 @@ plain SeqIO may be members. All tasks share one vocabulary, chosen for the proce
 `use_vocabulary` (the builder and training name theirs and do not look at this one).
 """
 
+import collections
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -161,8 +162,8 @@ def add_mixture(
     """
     pairs = [(t, default_rate or capped_size) if isinstance(t, str) else tuple(t) for t in tasks]
     members = [member for member, _ in pairs]
-    if repeated := {m for m in members if members.count(m) > 1}:
-        raise UsageError(f"mixture {name!r}: {sorted(repeated)[0]!r} is named twice; name it once")
+    if repeated := [m for m, num in collections.Counter(members).items() if num > 1]:
+        raise UsageError(f"mixture {name!r}: {min(repeated)!r} is named twice; name it once")
     if not members:
         raise UsageError(f"mixture {name!r} has no member; name at least one task")
     for member, rate in pairs:
@@ -244,9 +245,9 @@ def mixture_members(name: str, *, skip_missing: bool = False) -> dict[str, float
     provider = seqio.get_mixture_or_task(name)
     tasks = [provider] if isinstance(provider, seqio.Task) else provider.tasks
     reasons = {task.name: _missing(task.name) for task in tasks}
-    gone = [task for task, reason in reasons.items() if reason]
+    gone = {task: reason for task, reason in reasons.items() if reason}
     if gone and (len(gone) == len(tasks) or not skip_missing):
-        raise UsageError(_unreadable(name, len(tasks), {task: reasons[task] for task in gone}))
+        raise UsageError(_unreadable(name, len(tasks), gone))
     if isinstance(provider, seqio.Task):
         return {name: 1.0}
     rates = {task: r for task, r in task_rates(provider).items() if task not in gone}

@@ -27,7 +27,8 @@ CountTokens = Callable[[str], int]
 
 # The field that holds the answer: with enumerated options its mark replaces it in the target.
 ANSWER = "answer"
-_RESERVED = (OPTIONS_SLOT, "references")
+GROUP = "group"
+_RESERVED = (OPTIONS_SLOT, "references", GROUP)
 _HEAD_GAP = "\n\n"
 
 EMPTY_INPUT = "empty input"
@@ -418,7 +419,8 @@ class _Query:
     def meta(self, task: str, template: Template) -> dict[str, Any]:
         """Returns the part of the metadata that every prompt has."""
         listing = self._listing
-        return {
+        group = {GROUP: self.fields[GROUP]} if GROUP in self.fields else {}
+        return group | {
             "task": task,
             "template": template.id,
             "direction": template.direction,
@@ -433,10 +435,10 @@ def _draw_fields(
     """Returns one text per slot name, and the names that this row has nothing for."""
     values, absent = {}, []
     for name, value in fields.items():
-        if isinstance(value, str):
-            values[name] = value
-        elif name in _RESERVED:
+        if name in _RESERVED:
             continue
+        elif isinstance(value, str):
+            values[name] = value
         elif not value and (value is None or isinstance(value, list)):
             absent.append(name)
         elif isinstance(value, list):

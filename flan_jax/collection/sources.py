@@ -247,6 +247,40 @@ class HeldOutSource:
         return self.base.missing()
 
 
+@dataclasses.dataclass(frozen=True)
+class FilteredSource:
+    """The rows of a source that a task is of; the others are none of its rows, and not counted.
+
+    For a data set that holds several tasks: a cap then counts the task's own rows.
+
+    Args:
+        base: the source.
+        keep: a module-level pure function of a row.
+    """
+
+    base: Source
+    keep: Callable[[Row], bool]
+
+    def num_rows(self, split: str) -> int:
+        """Returns how many rows are kept, malformed ones not counted."""
+        return _num_well_formed(self, split, self.fingerprint(split))
+
+    def rows(self, split: str) -> Iterator[tuple[int, Row | Malformed]]:
+        """Yields (index in the base, row) of the rows that are kept, and the malformed ones."""
+        for index, row in self.base.rows(split):
+            if isinstance(row, Malformed) or self.keep(row):
+                yield index, row
+
+    def fingerprint(self, split: str) -> str:
+        """Returns a hash of the base's rows and of the function's code."""
+        text = f"{self.base.fingerprint(split)}\x00{code_fingerprint(self.keep)}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def missing(self) -> str | None:
+        """Returns what the base misses."""
+        return self.base.missing()
+
+
 def resolve(path: str) -> Path:
     """Returns the file that `path` names.
 

@@ -108,6 +108,7 @@ class TaskSpec:
       * `options`: the answer choices, a list of strings; `answer` is then one of them.
       * `references`: all accepted answers, a list of strings, for templates whose target is one
         slot alone. Without it they follow from the list the target was drawn from.
+      * `group`: a key that examples scored together share; kept in the metadata, never shown.
       * any other list: one item is drawn per example. An item that is a dict gives the slots
         `{name.key}`.
     """

@@ -44,18 +44,14 @@ def natural_questions(row: Row) -> spec.Fields:
     }
 
 
-def trivia_qa(row: Row) -> spec.Fields:
-    """Returns question and normalized answer if the answer is a title in Wikipedia."""
-    if row["answer"]["type"] not in (_WIKIPEDIA_TITLE, ""):
-        raise spec.Drop("answer is no Wikipedia title: the row is in trivia_qa_wiki_missing")
-    return _trivia(row)
+def in_wikipedia(row: Row) -> bool:
+    """Whether the answer of a TriviaQA row is a title in Wikipedia."""
+    return row["answer"]["type"] in (_WIKIPEDIA_TITLE, "")
 
 
-def trivia_qa_wiki_missing(row: Row) -> spec.Fields:
-    """Returns question and normalized answer if the answer is no title in Wikipedia."""
-    if row["answer"]["type"] in (_WIKIPEDIA_TITLE, ""):
-        raise spec.Drop("answer is a Wikipedia title: the row is in trivia_qa")
-    return _trivia(row)
+def not_in_wikipedia(row: Row) -> bool:
+    """Whether it is none."""
+    return not in_wikipedia(row)
 
 
 def arc(row: Row) -> spec.Fields:
@@ -114,7 +110,8 @@ def unified_qa_science_inst(row: Row) -> spec.Fields:
     return {"question": question.strip(), **rows.choice(texts, folded.index(answer))}
 
 
-def _trivia(row: Row) -> spec.Fields:
+def trivia_qa(row: Row) -> spec.Fields:
+    """Returns question and normalized answer; its aliases are references too."""
     declaring.required(row, "question")
     answer = row["answer"]["normalized_value"].strip()
     if answer in ("", _UNKNOWN):
@@ -135,11 +132,11 @@ TASKS = (
         category=CLOSED_BOOK, licence="CC-BY-SA-3.0", metrics=_QA_METRICS,
     ),
     task(
-        "trivia_qa", TRIVIA_QA, trivia_qa, **_TAIL,
+        "trivia_qa", TRIVIA_QA, trivia_qa, **_TAIL, keep=in_wikipedia,
         category="Extractive QA", metrics=_QA_METRICS,
     ),
     task(
-        "trivia_qa_wiki_missing", TRIVIA_QA, trivia_qa_wiki_missing, **_TAIL,
+        "trivia_qa_wiki_missing", TRIVIA_QA, trivia_qa, **_TAIL, keep=not_in_wikipedia,
         category="Extractive QA", group="trivia_qa", metrics=_QA_METRICS,
     ),
     task(

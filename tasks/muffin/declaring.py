@@ -12,7 +12,7 @@ from typing import Any
 
 from flan_jax.collection import spec
 from flan_jax.collection.prompts import TemplateGroup
-from flan_jax.collection.sources import Row
+from flan_jax.collection.sources import FilteredSource, Row
 from flan_jax.collection.tfds_source import ExportedSource, FirstOf, TfdsSource
 from flan_jax.evals import metrics
 from tasks import paper
@@ -32,6 +32,7 @@ def task(
     licence: str = "",
     group: str = "",
     options: bool = False,
+    keep: Callable[[Row], bool] | None = None,
     trim: str | None = None,
     metrics: Sequence[spec.MetricFn] = (metrics.accuracy,),
     postprocessor: Callable[..., Any] | None = None,
@@ -48,17 +49,18 @@ def task(
         licence: of the data; "" where its publishers state none.
         group: the template file's name; the task's by default.
         options: whether the fields hold `options`.
+        keep: which of the builder's rows are the task's; all by default.
         trim: the field that may be cut at its end when a prompt is too long.
         metrics: SeqIO metric functions.
         postprocessor: SeqIO postprocessor.
     """
     splits = {spec.TRAIN: train, spec.VALIDATION: validation}
+    folder = f"${VARIABLE}/{name}"
+    source = FirstOf((TfdsSource(builder, splits), ExportedSource(folder, splits)))
     return spec.TaskSpec(
         name=f"{FAMILY}.{name}",
         family=FAMILY,
-        source=FirstOf(
-            (TfdsSource(builder, splits), ExportedSource(f"${VARIABLE}/{name}", splits))
-        ),
+        source=FilteredSource(source, keep) if keep else source,
         fields=fields,
         templates=TemplateGroup(f"package:tasks/muffin/templates/{group or name}.jsonl"),
         cap=paper.CAPS[FAMILY],

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from flan_jax.collection import spec
 from flan_jax.collection.sources import Row
-from tasks.muffin import declaring
+from flan_jax.evals import corpus_metrics, metrics
+from tasks.muffin import declaring, scoring
 from tasks.muffin.declaring import label, task
 
 CATEGORY = "Natural Language Inference"
@@ -94,6 +95,7 @@ TASKS = (
         "cb", "super_glue/cb:1.0.2", cb,
         train="train[:-50]", validation="train[-50:]",
         category=CATEGORY, options=True,
+        metrics=(corpus_metrics.macro_f1, metrics.accuracy), postprocessor=scoring.commitment,
     ),
     task(
         "mnli_matched", "glue/mnli:2.0.0", mnli,

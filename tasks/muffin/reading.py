@@ -4,8 +4,7 @@
 
 Questions that have no answer are the target `unanswerable` in SQuAD 2.0, which is about them, and
 are left out of QuAC, where no template speaks of them (the released collection trains on empty
-targets there). MultiRC is scored by candidate answer: its exact match over all candidates of a
-question needs the question's number, which a rendered example does not carry.
+targets there).
 """
 
 import urllib.parse
@@ -13,8 +12,8 @@ from collections.abc import Iterable
 
 from flan_jax.collection import spec
 from flan_jax.collection.sources import Row
-from flan_jax.evals import metrics
-from tasks.muffin import declaring, rows
+from flan_jax.evals import corpus_metrics, metrics
+from tasks.muffin import declaring, rows, scoring
 from tasks.muffin.declaring import label, task
 
 MULTIPLE_CHOICE = "Multiple-Choice QA (no trivia knowledge required)"
@@ -130,6 +129,8 @@ def multirc(row: Row) -> spec.Fields:
         "response": row["answer"].strip(),
         "options": list(_NO_YES),
         "answer": _no_or_yes(row["label"]),
+        # A question's candidates are rows of their own, and scored together.
+        "group": f"{row['idx']['paragraph']} {row['idx']['question']}",
     }
 
 
@@ -209,6 +210,7 @@ TASKS = (
     task(
         "multirc", "super_glue/multirc:1.0.2", multirc, **_TAIL,
         category=MULTIPLE_CHOICE, options=True, trim="paragraph",
+        metrics=(corpus_metrics.multirc_f1,), postprocessor=scoring.multirc,
     ),
     task(
         "coqa", "coqa:1.0.0", coqa, train="train[:-100]", validation="train[-100:]",

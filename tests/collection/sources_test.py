@@ -341,3 +341,22 @@ def test_choose_is_exact_seeded_and_fair():
     counts = [sum(i in c for c in chosen) for i in range(100)]
     # 200 draws at 0.3: mean 60, standard deviation 6.5.
     assert min(counts) > 30 and max(counts) < 90
+
+
+def is_even(row):
+    return row["n"] % 2 == 0
+
+
+def test_filtered_rows_are_the_only_ones_that_count(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join([*(json.dumps({"n": n}) for n in range(5)), "{broken"]) + "\n")
+    base = sources.JsonLinesSource({"train": str(path)})
+    source = sources.FilteredSource(base, is_even)
+    kept = list(source.rows("train"))
+    assert [index for index, _ in kept] == [0, 2, 4, 5]
+    assert isinstance(kept[-1][1], sources.Malformed)
+    assert source.num_rows("train") == 3
+    assert source.fingerprint("train") != base.fingerprint("train")
+    assert source.missing() is None
+    gone = sources.FilteredSource(sources.JsonLinesSource({"train": "/none"}), is_even)
+    assert "does not exist" in gone.missing()

@@ -4,7 +4,9 @@
 
 import pytest
 
+from flan_jax.collection import rendering
 from flan_jax.collection.spec import Drop
+from flan_jax.core.rng import ExampleKey
 from tasks.muffin import reading
 from tests.tasks import muffin_rendering, muffin_samples
 
@@ -139,12 +141,20 @@ def test_quac_never_trains_on_an_empty_answer():
 
 
 def test_multirc_asks_whether_one_response_is_right():
-    row = {"paragraph": "p", "question": "q?", "answer": "the candidate", "label": 1}
+    idx = {"paragraph": 3, "question": 4, "answer": 5}
+    row = {"paragraph": "p", "question": "q?", "answer": "the candidate", "label": 1, "idx": idx}
     fields = reading.multirc(row)
     assert (fields["response"], fields["answer"]) == ("the candidate", "yes")
     assert reading.multirc({**row, "label": "False"})["answer"] == "no"
+    assert fields["group"] == "3 4"
     [metric] = TASKS["multirc"].metrics
-    assert metric(["yes", "no"], ["yes", "yes"]) == {"accuracy": 50.0}
+    key = ExampleKey(0, "multirc", 0)
+    meta = rendering.render(TASKS["multirc"], fields, key=key, setting="zs_noopt").meta
+    yes = TASKS["multirc"].postprocessor("yes", example=meta, is_target=True)
+    no = TASKS["multirc"].postprocessor("no", example=meta, is_target=False)
+    assert (yes, no) == (("3 4", "yes"), ("3 4", "no"))
+    assert metric([yes, no], [yes, yes])["group_exact_match"] == 0.0
+    assert metric([yes, no], [yes, no]) == {"f1": 100.0, "group_exact_match": 100.0}
     with pytest.raises(Drop, match="no label"):
         reading.multirc({**row, "label": -1})
 
