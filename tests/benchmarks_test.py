@@ -1,0 +1,154 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks run, compare with a peer, and docs/performance.md shows what they measured."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+SHARED = ("__main__", "measuring")
+SCRIPTS = sorted(p.stem for p in BENCHMARKS.glob("*.py") if p.stem not in SHARED)
+RESULTS = ROOT / "docs" / "performance"
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Loads a script by its name, as scripts import each other: from their own folder."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def loaded(name: str):
+        if name == "measuring":
+            return importlib.import_module(name)
+        spec = importlib.util.spec_from_file_location(f"bench_{name}", BENCHMARKS / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return loaded
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_all_scripts_have_a_place_on_the_page(load):
+    assert sorted(load("__main__").BENCHMARKS) == SCRIPTS
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_page_shows_the_result_that_is_kept(load, name):
+    result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    assert not result["quick"]
+    assert any(heading.startswith("ratio") for t in result["tables"] for heading, _ in t["columns"])
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert load("__main__").block(name, result) in page
+
+
+def test_a_block_is_replaced_whole_and_only_it(load):
+    command = load("__main__")
+    machine = {
+        "cpu": "c", "cores": 1, "ram_gb": 1, "system": "s", "python": "3", "versions": {},
+        "xla_flags": "", "load": 0, "date": "d",
+    }  # fmt: skip
+
+    def result(title: str) -> dict:
+        table = load("measuring").Table(title, {"what": "", "n": "d"})
+        table.add("a\\1", 1)
+        return {"tables": [table.to_json()], "machine": machine}
+
+    old = {name: command.block(name, result(f"old {name}")) for name in ("startup", "decode")}
+    page = f"a\n{old['startup']}\nb\n{old['decode']}\nc\n"
+    new = command.block("startup", result("new"))
+    assert command.with_block(page, "startup", result("new")) == page.replace(old["startup"], new)
+    with pytest.raises(ValueError, match="0 blocks of 'train_step'"):
+        command.with_block(page, "train_step", result("x"))
+
+
+def test_a_ratio_is_taken_round_by_round(load):
+    spread = load("measuring").Spread.ratio([2.0, 30.0, 8.0], [1.0, 10.0, 2.0])
+    assert (spread.median, spread.low, spread.high) == (3.0, 2.0, 4.0)
+
+
+def test_rounds_go_to_and_fro(load):
+    order = []
+    runs = {name: lambda name=name: order.append(name) or {} for name in "ab"}
+    load("measuring").alternate(runs, 3)
+    assert "".join(order) == "abbaab"
+
+
+def test_a_table_writes_spreads_and_survives_json(load):
+    measuring = load("measuring")
+    table = measuring.Table("t", {"what": "", "n": ".1f", "ratio": ".2f"}, "note")
+    table.add("long name", 1, measuring.Spread(2.0, 1.0, 3.0))
+    table.add("x", None, measuring.Spread(2.0, 2.0, 2.0))
+    expected = (
+        "t\n"
+        "  what         n             ratio\n"
+        "  ---------  ---  ----------------\n"
+        "  long name  1.0  2.00 (1.00-3.00)\n"
+        "  x            -              2.00\n"
+        "note"
+    )
+    assert table.text() == expected
+    assert measuring.Table.from_json(json.loads(json.dumps(table.to_json()))).text() == expected
+
+
+def test_misspelt_benchmark_names_the_closest():
+    done = run("benchmarks", "decod")
+    assert done.returncode == 2 and "decode" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_quick_run_leaves_the_page_alone():
+    done = run("benchmarks", "--quick", "decode")
+    assert done.returncode == 2 and "--out DIR" in done.stderr
+
+
+# Each imports the framework in a process of its own.
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_says_what_is_measured(name):
+    done = run(f"benchmarks/{name}.py", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "--quick" in done.stdout and "--rounds" in done.stdout
+
+
+# Two processes build and read the same mixture, one through TensorFlow.
+@pytest.mark.slow
+def test_input_pipeline_measures_both_sides(tmp_path):
+    check_quick_run("input_pipeline", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["train_step", "startup", "decode"])
+def test_measures_both_sides_where_torch_is(name, tmp_path):
+    pytest.importorskip("torch", reason="the peer is transformers with torch: make test-parity")
+    check_quick_run(name, tmp_path)
+
+
+def check_quick_run(name: str, tmp_path: Path) -> None:
+    out, cells = tmp_path / "result.json", tmp_path / "cells.csv"
+    done = run(f"benchmarks/{name}.py", "--quick", "--json", str(out), "--csv", str(cells))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(out.read_text())
+    assert result["quick"] and result["benchmark"] == name
+    measured = 0
+    for table in result["tables"]:
+        assert table["title"] in done.stdout
+        ratios = [i for i, (c, _) in enumerate(table["columns"]) if c.startswith("ratio")]
+        for row in table["rows"]:
+            for i in ratios:
+                if row[i] is not None:
+                    assert 0 < row[i]["low"] <= row[i]["median"] <= row[i]["high"]
+                    measured += 1
+    assert measured, "no ratio against a peer"
+    assert cells.read_text().startswith("benchmark,table,row,column,value,low,high\n")
