@@ -44,6 +44,10 @@ EXTRAS = {
     "p3": [PYYAML],
     # Comparisons with, and conversion to, Hugging Face models; a CPU build of torch is enough.
     "hf": ["torch>=2.6,<3", "transformers>=5,<6", "safetensors>=0.5,<1"],
+    "beam": [
+        "apache-beam>=2.77,<3",  # 2.77 lets protobuf be 6, which TensorFlow 2.21 takes as well
+        "sentencepiece<0.2.3",  # 0.2.3 is generated for protobuf 7, which Beam does not take
+    ],
     "test": [
         "pytest>=8,<10",
         "pytest-xdist>=3.6,<4",

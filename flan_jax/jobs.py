@@ -60,6 +60,8 @@ def build(
     limit: int | None = None,
     submixtures: Sequence[str] = (),
     module_imports: Sequence[str] = (),
+    beam_runner: str | None = None,
+    beam_options: Sequence[str] = (),
     only_check: bool = False,
 ) -> Store:
     """Builds a token store: `collection.build.build`, imported only when there is one to build.

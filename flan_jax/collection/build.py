@@ -14,10 +14,11 @@ import hashlib
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import flan_jax
-from flan_jax.collection import foreign, registry, staging, subsets, workers
+from flan_jax.collection import beam_build, foreign, registry, staging, subsets, workers
 from flan_jax.collection import store as store_lib
 from flan_jax.collection.rendering import Dropped, render_task
 from flan_jax.collection.spec import SPLITS, TRAIN
@@ -69,6 +70,8 @@ def build(
     limit: int | None = None,
     submixtures: Sequence[str] = (),
     module_imports: Sequence[str] = (),
+    beam_runner: str | None = None,
+    beam_options: Sequence[str] = (),
 ) -> Store:
     """Builds the token store of a mixture, or what is missing of it, and opens it.
 
@@ -84,6 +87,9 @@ def build(
         limit: most examples of each task's split, for a trial.
         submixtures: more mixtures that the store is to know by name; their tasks are built too.
         module_imports: modules that register the tasks, imported here and by every worker.
+        beam_runner: build on this runner of Apache Beam instead, whose workers must see `out` and
+            the tasks' data under the same names as this process. The bytes are the same.
+        beam_options: Beam's own, such as "--direct_num_workers=2".
 
     Raises:
         UsageError: a name is unknown, an argument is wrong, or data is not here.
@@ -91,11 +97,13 @@ def build(
         StoreWriteError: the disk is full, or another fault of the folder.
     """
     plan = _Plan(
-        out=str(out), vocabulary=vocabulary, feature_lengths=tuple(sorted(feature_lengths.items())),
+        out=os.path.abspath(out) if beam_runner else str(out),  # workers start in other folders
+        vocabulary=vocabulary, feature_lengths=tuple(sorted(feature_lengths.items())),
         seed=seed, limit=limit, module_imports=tuple(module_imports),
         mixtures=(mixture, *submixtures),
     )  # fmt: skip
     _check_arguments(plan, splits, num_workers)
+    run_jobs = _job_runner(plan, num_workers, beam_runner, beam_options)
     _register(plan)
     vocabulary_facts = _vocabulary_facts(load_vocabulary(vocabulary))
     members = {name: _members(name, skip_unavailable) for name in (mixture, *submixtures)}
@@ -111,7 +119,7 @@ def build(
     jobs = _jobs(tasks, splits)
 
     with files.locked(out, "build"):
-        results = _run(plan, jobs, num_workers)
+        results = _run(plan, jobs, run_jobs)
         _raise_failures(results, mixture)
         mixtures = {
             name: registry.mixture_members(name, skip_missing=skip_unavailable) for name in members
@@ -188,8 +196,43 @@ def _jobs(tasks: Sequence[str], splits: Sequence[str]) -> list[tuple[str, str]]:
     return sorted(jobs, key=lambda job: (job[1] != TRAIN, job))
 
 
-def _run(plan: _Plan, jobs: Sequence[tuple[str, str]], num_workers: int) -> list[_Result]:
-    """Builds every job, in this process or in several, and returns how each ended."""
+def _job_runner(
+    plan: _Plan, num_workers: int, beam_runner: str | None, beam_options: Sequence[str]
+) -> Callable[..., None]:
+    """Returns what calls a function with every job, and `done` with each result, as asked for."""
+    if beam_runner:
+        if num_workers > 1:
+            raise UsageError(
+                f"num_workers is {num_workers}, but the processes of a build on Beam are its "
+                "runner's; leave that out, or the runner"
+            )
+        beam_build.check(beam_runner, beam_options)
+        return functools.partial(
+            beam_build.run_jobs, folder=Path(plan.out, store_lib.BUILDING), result_type=_Result,
+            runner=beam_runner, options=beam_options,
+        )  # fmt: skip
+    if beam_options:
+        raise UsageError(
+            f"options for Beam, {' '.join(beam_options)!r}, and no Beam runner; name one "
+            "(--beam_runner DirectRunner)"
+        )
+    if num_workers > 1:
+        quietly = modules.import_tensorflow
+        return functools.partial(workers.run_jobs, num_workers=num_workers, prepare=quietly)
+    return _run_here
+
+
+def _run_here(
+    function: Callable[[Any], Any], jobs: Sequence[Any], done: Callable[[Any, Any], None]
+) -> None:
+    for job in jobs:
+        done(job, function(job))
+
+
+def _run(
+    plan: _Plan, jobs: Sequence[tuple[str, str]], run_jobs: Callable[..., None]
+) -> list[_Result]:
+    """Builds every job and returns how each ended."""
     results = []
     with Progress("build", total=len(jobs), unit="task") as progress:
 
@@ -200,13 +243,7 @@ def _run(plan: _Plan, jobs: Sequence[tuple[str, str]], num_workers: int) -> list
             results.append(result)
             progress.advance(note=job[0])
 
-        if num_workers == 1:
-            for job in jobs:
-                done(job, _build_one(plan, job))
-        else:
-            build_one = functools.partial(_build_one, plan)
-            quietly = modules.import_tensorflow
-            workers.run_jobs(build_one, jobs, num_workers, done, prepare=quietly)
+        run_jobs(functools.partial(_build_one, plan), jobs, done=done)
     return results
 
 

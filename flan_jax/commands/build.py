@@ -10,6 +10,7 @@ was stopped goes on where it was; any number of workers gives the same bytes.
 """
 
 import argparse
+import shlex
 from typing import Any
 
 from flan_jax.commands import arguments
@@ -41,6 +42,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave out tasks whose data is not here (recorded in the manifest)",
     )
+    parser.add_argument(
+        "--beam_runner",
+        metavar="RUNNER",
+        help="build on Apache Beam (the extra 'beam'): DirectRunner, FlinkRunner, ...; its workers "
+        "must see --out and the data under the same names as this process",
+    )
+    parser.add_argument(
+        "--beam_options",
+        type=shlex.split,
+        metavar="OPTIONS",
+        help="Beam's own options in one argument: --beam_options='--direct_num_workers=4 "
+        "--direct_running_mode=multi_processing'",
+    )
     arguments.add_modules(parser)
     arguments.add_gin(parser)
 
@@ -58,6 +72,8 @@ def run(args: argparse.Namespace) -> None:
         "limit": args.limit,
         "skip_unavailable": args.skip_unavailable or None,
         "module_imports": args.module_import or None,
+        "beam_runner": args.beam_runner,
+        "beam_options": args.beam_options,
     }
     if args.out:
         files.check_folder(args.out, "--out")
