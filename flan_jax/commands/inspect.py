@@ -2,19 +2,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Browses the collection: all mixtures, the tasks of one, or the rendered prompts of a task.
 
-flan-jax inspect                  all mixtures
-flan-jax inspect mini_all         its tasks with sizes, caps and rates
-flan-jax inspect TASK --num 3     rendered prompts and targets
-flan-jax inspect --counts         tasks by mixture, beside the published numbers
+flan-jax inspect                       all mixtures
+flan-jax inspect mini_all              its tasks with sizes, caps and rates
+flan-jax inspect mini_all --licences   its tasks by licence
+flan-jax inspect TASK --num 3          rendered prompts and targets
+flan-jax inspect [NAME] --html FILE    a page to search and read all of this in
+flan-jax inspect --counts              tasks by mixture, beside the published numbers
 """
 
 import argparse
+import textwrap
+from typing import Any
 
 from flan_jax.commands import arguments
+from flan_jax.core import files
+from flan_jax.core.errors import UsageError
+from flan_jax.core.progress import Progress, say
 
 _RULE = "-" * 72
 _NUM_SHOWN = 3
-_TASK_OPTIONS = ("num", "seed", "split", "setting", "vocabulary")
+# Examples whose lengths are measured: of a task, and of each task of a page about many.
+_NUM_LENGTHS, _NUM_LENGTHS_EACH = 1_000, 100
+_TASK_OPTIONS = ("num", "seed", "split", "setting", "vocabulary", "template", "shots", "lengths")
+# Those that a page about many tasks takes as well.
+_PAGE_OPTIONS = ("num", "seed", "vocabulary")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,27 +34,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--counts", action="store_true", help="tasks by mixture, beside the published numbers"
     )
-    group = parser.add_argument_group("for a task")
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write one page, which needs nothing else, to search and read tasks, templates and "
+        "prompts in",
+    )
+    parser.add_argument(
+        "--licences",
+        action="store_true",
+        help="the tasks of a mixture by the licence of their data",
+    )
+    group = parser.add_argument_group("for a task, or for each task of a page")
     group.add_argument(
         "--num", type=arguments.at_least(1), help=f"prompts shown (default: {_NUM_SHOWN})"
     )
     group.add_argument("--seed", type=int, help="rendering seed (default: 0)")
+    group.add_argument(
+        "--vocabulary",
+        help="also show token counts, and the prompt after a round trip through this vocabulary: "
+        "'bytes', a sentencepiece.model, or package:NAME/PATH",
+    )
+    group = parser.add_argument_group("for a task")
     group.add_argument("--split", help="train or validation (default: the task's first)")
     group.add_argument(
         "--setting",
         choices=("zs_opt", "zs_noopt", "fs_opt", "fs_noopt"),
         help="prompt setting (default: drawn per example by the task's weights)",
     )
+    group.add_argument("--template", metavar="ID", help="only prompts of this template")
     group.add_argument(
-        "--vocabulary",
-        help="also show token counts, and the prompt after a round trip through this vocabulary: "
-        "'bytes', a sentencepiece.model, or package:NAME/PATH",
+        "--shots", type=arguments.at_least(1), metavar="K", help="only prompts with K exemplars"
+    )
+    group.add_argument(
+        "--lengths",
+        action="store_true",
+        default=None,
+        help=f"percentiles of token counts over up to {_NUM_LENGTHS:,} examples",
     )
     arguments.add_modules(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prints what was asked for."""
+    """Prints what was asked for, or writes the page."""
+    if args.html is not None:
+        files.check_file(args.html, "--html")
     modules = arguments.import_modules(args)
     import seqio
 
@@ -56,25 +91,43 @@ def run(args: argparse.Namespace) -> None:
     if args.name:
         subsets.ensure(args.name)
     if args.name in seqio.TaskRegistry.names():
+        _refuse(args, ("licences",), "a mixture", f"{args.name!r} is a task")
         _print_task(args)
     elif args.name is None:
-        _refuse_task_options(args, "no task is named")
-        _print_mixtures(modules)
+        _refuse(args, ("licences",), "a mixture", "none is named")
+        _refuse(args, _task_options(args), "a task", "no task is named")
+        if args.html is None:
+            _print_mixtures(modules)
+        else:
+            _write_page(args, "All tasks", sorted(seqio.MixtureRegistry.names()))
     elif args.name in seqio.MixtureRegistry.names():
-        _refuse_task_options(args, f"{args.name!r} is a mixture")
-        _print_mixture(args.name)
+        _refuse(args, _task_options(args), "a task", f"{args.name!r} is a mixture")
+        if args.licences:
+            if args.html is not None:
+                raise UsageError("--licences prints text and --html writes a page; leave one out")
+            _print_licences(args.name)
+        elif args.html is None:
+            _print_mixture(args.name)
+        else:
+            from flan_jax.collection import browsing
+
+            _write_page(args, args.name, browsing.submixtures(args.name))
     elif args.name in registry.known_names():
         registry.mixture_members(args.name)  # says what is missing, and the remedy
     else:
         raise unknown_name("mixture or task", args.name, registry.known_names())
 
 
-def _refuse_task_options(args: argparse.Namespace, reason: str) -> None:
-    from flan_jax.core.errors import UsageError
+def _task_options(args: argparse.Namespace) -> tuple[str, ...]:
+    if args.html is None:
+        return _TASK_OPTIONS
+    return tuple(option for option in _TASK_OPTIONS if option not in _PAGE_OPTIONS)
 
-    for option in _TASK_OPTIONS:
-        if getattr(args, option) is not None:
-            raise UsageError(f"--{option} is for a task, but {reason}; name a task")
+
+def _refuse(args: argparse.Namespace, options: tuple[str, ...], kind: str, reason: str) -> None:
+    for option in options:
+        if getattr(args, option) not in (None, False):
+            raise UsageError(f"--{option} is for {kind}, but {reason}; name {kind}")
 
 
 def _print_mixtures(modules: list[str]) -> None:
@@ -94,11 +147,12 @@ def _print_mixtures(modules: list[str]) -> None:
 
 def _print_counts(args: argparse.Namespace) -> None:
     from flan_jax.collection import counts
-    from flan_jax.core.errors import UsageError
 
     if args.name:
         raise UsageError(f"--counts is of all mixtures, but {args.name!r} is named; leave one out")
-    _refuse_task_options(args, "--counts is of mixtures")
+    if args.html is not None or args.licences:
+        raise UsageError("--counts prints text of its own; leave --html and --licences out")
+    _refuse(args, _TASK_OPTIONS, "a task", "--counts is of mixtures")
     found = counts.count()
     sources = list(found[-1].published)
     rows = [("mixture", "tasks", *sources, "inverted twins", "readable here")]
@@ -136,9 +190,20 @@ def _print_mixture(name: str) -> None:
     print(f"\n{name}: {len(rates)} tasks, {total} examples before caps.")
 
 
+def _print_licences(name: str) -> None:
+    from flan_jax.collection import browsing
+
+    found = browsing.by_licence(name)
+    for licence, tasks in found.items():
+        print(f"{licence or 'not stated'}: {len(tasks)} tasks")
+        print(textwrap.fill(" ".join(tasks), 100, initial_indent="  ", subsequent_indent="  "))
+    stated = sum(len(tasks) for licence, tasks in found.items() if licence)
+    total = sum(map(len, found.values()))
+    print(f"\n{name}: {total} tasks, {stated} of them with a stated licence.")
+
+
 def _print_task(args: argparse.Namespace) -> None:
-    from flan_jax.collection import registry, rendering
-    from flan_jax.core.errors import UsageError
+    from flan_jax.collection import browsing, narrowing, registry, rendering
 
     spec = registry.get_spec(args.name)
     if spec is None:
@@ -146,12 +211,17 @@ def _print_task(args: argparse.Namespace) -> None:
             f"{args.name!r} is a plain SeqIO task, which flan_jax does not render; look at it with "
             "seqio.get_mixture_or_task"
         )
-    split = args.split or spec.splits[0]
-    vocabulary = None
-    if args.vocabulary:
-        from flan_jax.collection.vocabularies import load_vocabulary
-
-        vocabulary = load_vocabulary(args.vocabulary)
+    narrowed = narrowing.narrow(
+        spec, split=args.split, setting=args.setting, template=args.template, shots=args.shots
+    )
+    if args.html is not None:
+        _write(
+            args, browsing.collect(spec.name, {spec.name: narrowed}, [], _look(args, one_task=True))
+        )
+        return
+    if args.lengths and not args.vocabulary:
+        raise UsageError("--lengths counts tokens; name their --vocabulary")
+    look = _look(args, one_task=True)
     settings = ", ".join(f"{name} {weight:g}" for name, weight in spec.settings)
     for label, value in (
         ("task", spec.name),
@@ -164,14 +234,76 @@ def _print_task(args: argparse.Namespace) -> None:
         ("metrics", ", ".join(m.__name__ for m in spec.metrics) or "-"),
     ):
         print(f"{label:10}{value}")
-    shown = rendering.render_task(
-        spec, split, args.seed or 0, setting=args.setting, limit=args.num or _NUM_SHOWN
-    )  # fmt: skip
-    for example in shown:
+    split, num = narrowed.splits[0], look.num_examples
+    # More are rendered than are shown: of some rows too few exemplars can be had.
+    for example in rendering.render_task(narrowed, split, look.seed):
         if isinstance(example, rendering.Dropped):
             print(f"{_RULE}\nrow {example.index} dropped: {example.reason}")
+        elif args.shots is not None and example.meta["num_shots"] != args.shots:
+            had = example.meta["num_shots"]
+            print(f"{_RULE}\nrow {example.index} left out: only {had} exemplars can be shown")
         else:
-            _print_example(example, vocabulary)
+            _print_example(example, look.vocabulary)
+            num -= 1
+        if num == 0:
+            break
+    if args.lengths:
+        examples = rendering.render_task(narrowed, split, look.seed, limit=look.num_lengths)
+        _print_lengths(browsing.measure(examples, look))
+
+
+def _look(args: argparse.Namespace, *, one_task: bool = False) -> Any:
+    """Returns how much to look at, of one task or of each of many."""
+    from flan_jax.collection import browsing, vocabularies
+
+    return browsing.Look(
+        num_examples=args.num or _NUM_SHOWN,
+        num_lengths=_NUM_LENGTHS if one_task else _NUM_LENGTHS_EACH,
+        seed=args.seed or 0,
+        vocabulary=vocabularies.load_vocabulary(args.vocabulary) if args.vocabulary else None,
+    )
+
+
+def _write_page(args: argparse.Namespace, title: str, mixtures: list[str]) -> None:
+    """Writes the page of the mixtures' tasks; of all tasks if no mixture was named."""
+    import seqio
+
+    from flan_jax.collection import browsing, registry
+
+    names = browsing.task_names(args.name) if args.name else sorted(seqio.TaskRegistry.names())
+    specs = {name: registry.get_spec(name) for name in names}
+    with Progress("inspect", total=len(specs), unit="task") as progress:
+        data = browsing.collect(
+            title, specs, mixtures, _look(args), advance=lambda task: progress.advance(note=task)
+        )
+    _write(args, data)
+
+
+def _write(args: argparse.Namespace, data: dict[str, Any]) -> None:
+    from flan_jax.commands import browser
+
+    num_bytes = browser.write_page(data, args.html)
+    readable = sum("num_rows" in task for task in data["tasks"])
+    say(
+        f"inspect: {args.html}: {len(data['tasks'])} tasks, {readable} of them readable here, "
+        f"{num_bytes / 1e6:.1f} MB"
+    )
+    for task in data["tasks"]:
+        if "fault" in task:
+            say(f"inspect: {task['name']}: {task['fault']}")
+
+
+def _print_lengths(lengths: dict[str, Any]) -> None:
+    print(f"{_RULE}\n{lengths['unit']} without EOS, of the first {lengths['num']} examples")
+    if not lengths["num"]:
+        return
+    marks = [f"{p}%" for p in lengths["inputs"]["percentiles"]]
+    rows = [("", *marks, "longest", "mean")]
+    for side in ("inputs", "targets"):
+        found = lengths[side]
+        numbers = (*found["percentiles"].values(), found["max"], found["mean"])
+        rows.append((side, *map(str, numbers)))
+    _print_table(rows, right=tuple(range(1, len(rows[0]))))
 
 
 def _print_example(example, vocabulary) -> None:

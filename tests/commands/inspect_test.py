@@ -1,0 +1,75 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What `flan-jax inspect` prints of a task and writes as a page."""
+
+import json
+import re
+
+import pytest
+
+from flan_jax import main
+from flan_jax.collection import browsing
+
+MODULE = ("--module_import", "tasks.mini.mixtures")
+TASK = "mini.muffin.thing_done"
+
+
+def inspect(capsys, *words):
+    assert main.main(["inspect", *MODULE, *words]) == 0
+    return capsys.readouterr()
+
+
+def data_of(path):
+    page = path.read_text(encoding="utf-8")
+    return json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def test_prompts_of_one_template_or_number_of_exemplars(capsys):
+    out = inspect(capsys, TASK, "--template", "text_request_style", "--num", "4").out
+    assert out.count("template text_request_style") == out.count("[inputs]") == 4
+    out = inspect(capsys, TASK, "--shots", "2", "--num", "4").out
+    assert out.count("num_shots 2") == out.count("[inputs]") == 4
+
+
+def test_rows_with_too_few_exemplars_are_left_out_and_said(capsys):
+    out = inspect(capsys, TASK, "--shots", "99", "--num", "1").out
+    assert "left out: only 64 exemplars can be shown" in out and "[inputs]" not in out
+
+
+def test_lengths_are_percentiles_of_tokens(capsys):
+    out = inspect(capsys, TASK, "--lengths", "--vocabulary", "bytes", "--split", "validation").out
+    assert "tokens without EOS, of the first 16 examples" in out
+    line = next(line for line in out.splitlines() if line.startswith("inputs "))
+    numbers = [float(word) for word in line.split()[1:]]
+    assert len(numbers) == len(browsing.PERCENTILES) + 2
+    assert numbers[:-1] == sorted(numbers[:-1]) and numbers[0] > 10
+
+
+def test_tasks_by_licence(capsys):
+    out = inspect(capsys, "mini_8", "--licences").out
+    assert out.startswith("Apache-2.0: 8 tasks\n")
+    assert "mini_8: 8 tasks, 8 of them with a stated licence." in out
+
+
+def test_a_page_of_a_mixture_and_of_a_task(capsys, tmp_path):
+    path = tmp_path / "mini_4.html"
+    err = inspect(capsys, "mini_4", "--html", str(path), "--num", "1", "--vocabulary", "bytes").err
+    assert "4 tasks, 4 of them readable here" in err
+    data = data_of(path)
+    assert [len(task["examples"]) for task in data["tasks"]] == [1] * 4
+    assert [m["name"] for m in data["mixtures"]] == ["mini_4"]
+    assert {task["lengths"]["num"] for task in data["tasks"]} == {100}
+    inspect(capsys, TASK, "--html", str(path), "--shots", "1", "--split", "train")
+    (task,) = data_of(path)["tasks"]
+    assert len(task["examples"]) == 3 and task["lengths"]["num"] == 320
+    assert {e["meta"]["num_shots"] for e in task["examples"]} == {1}
+
+
+@pytest.mark.slow  # renders all 170 tasks of the mini collection
+def test_a_page_of_everything(capsys, tmp_path):
+    path = tmp_path / "all.html"
+    inspect(capsys, "--html", str(path), "--num", "1")
+    data = data_of(path)
+    names = {task["name"] for task in data["tasks"]}
+    assert TASK in names and data["title"] == "All tasks"
+    assert {"mini_all", "mini_heldout"} <= {m["name"] for m in data["mixtures"]}
