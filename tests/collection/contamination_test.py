@@ -65,6 +65,11 @@ def test_an_overlap_is_counted_and_shown_as_long_as_it_is(tmp_path):
     assert evaluations == [FileOverlap("e.jsonl", 3, 1, 1)]
 
 
+def test_a_passage_ends_where_the_evaluation_text_does(tmp_path):
+    task, _ = check(tmp_path, [(f"{QUESTION} unheard of", f"{SHORT} Unheard of.")])
+    assert [passage.num_words for passage in task.passages] == [20, 5]
+
+
 @pytest.mark.parametrize(
     "text",
     [
