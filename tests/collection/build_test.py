@@ -376,7 +376,10 @@ def test_data_that_is_not_here_stops_the_build_or_is_left_out(module, tmp_path, 
         build(module, tmp_path / "out", "gone")
     store = build(module, tmp_path / "out", "gone", skip_unavailable=True)
     assert store.manifest["skipped"] == [gone] and store.rates == {f"{module}.a": 1.0}
-    assert f"left out 1 tasks whose data is not here, recorded in the manifest: {gone}" in capsys.readouterr().err
+    assert (
+        f"left out 1 tasks whose data is not here, recorded in the manifest: {gone}"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
