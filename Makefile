@@ -30,9 +30,14 @@ test-parity: $(VENV)/.installed-test
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' -e '.[hf]'
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m parity tests
 
-# Minutes each: dozens of killed processes, ten thousands of bad rows.
+# Minutes each: dozens of killed processes, ten thousands of bad rows, a real browser.
 test-slow: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -m "large and not parity" tests
+
+# In full, into docs/performance.md: a quarter of an hour on two idle cores.
+benchmarks: $(VENV)/.installed-test
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' -e '.[hf]'
+	@$(BIN)/python benchmarks
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info quickstart

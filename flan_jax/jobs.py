@@ -58,6 +58,7 @@ def build(
     num_workers: int = 1,
     skip_unavailable: bool = False,
     limit: int | None = None,
+    exemplar_policy: str | None = None,
     submixtures: Sequence[str] = (),
     module_imports: Sequence[str] = (),
     beam_runner: str | None = None,
@@ -72,7 +73,14 @@ def build(
     arguments = dict(locals())
     if arguments.pop("only_check"):
         store = Store.open(out)
-        _check_store(store, vocabulary, feature_lengths, seed=seed, limit=limit)
+        _check_store(
+            store,
+            vocabulary,
+            feature_lengths,
+            seed=seed,
+            limit=limit,
+            exemplar_policy=exemplar_policy,
+        )
         return store
     modules.import_tensorflow()
     from flan_jax.collection import build as build_lib

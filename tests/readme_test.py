@@ -2,8 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every command of the README exists as it is written there, and every file it points at."""
 
+import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +55,23 @@ def test_files_that_it_names_exist():
 
 def test_nothing_is_left_to_fill_in():
     assert not re.search(r"^(TABLE|NIV2|COT)$|\bTIME\b|TODO|FIXME", README, re.MULTILINE)
+
+
+# Registers the whole collection in a process of its own.
+@pytest.mark.slow
+def test_the_task_of_ones_own_is_rendered_as_written(tmp_path):
+    [code] = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    (tmp_path / "trivia").mkdir()
+    rows = "".join(json.dumps({"q": f"Who is {n}?", "a": f"Ann {n}"}) + "\n" for n in range(4))
+    for name in ("train", "dev"):
+        (tmp_path / "trivia" / f"{name}.jsonl").write_text(rows)
+    template = {"id": "plain", "input": "{question}", "target": "{answer}"}
+    (tmp_path / "trivia" / "templates.jsonl").write_text(json.dumps(template) + "\n")
+    (tmp_path / "my_tasks.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-m", "flan_jax", "inspect", "mine.trivia", "--module_import", "my_tasks"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Who is 2?" in done.stdout and "Ann 2" in done.stdout

@@ -21,11 +21,17 @@ import flan_jax
 from flan_jax.collection import beam_build, foreign, registry, staging, subsets, workers
 from flan_jax.collection import store as store_lib
 from flan_jax.collection.rendering import Dropped, render_task
-from flan_jax.collection.spec import SPLITS, TRAIN
+from flan_jax.collection.spec import EXEMPLAR_POLICIES, SPLITS, TRAIN, TaskSpec
 from flan_jax.collection.store import Store, StoreWriteError, TaskWriter
 from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
 from flan_jax.core import files, modules
-from flan_jax.core.errors import DataError, FlanError, IncompleteError, UsageError
+from flan_jax.core.errors import (
+    DataError,
+    FlanError,
+    IncompleteError,
+    UsageError,
+    unknown_name,
+)
 from flan_jax.core.progress import Progress, say
 
 _NUM_NAMED = 10  # tasks that a message names before it only counts them
@@ -42,6 +48,7 @@ class _Plan:
     feature_lengths: tuple[tuple[str, int], ...]
     seed: int
     limit: int | None
+    exemplar_policy: str | None
     module_imports: tuple[str, ...]
     # Names of the mixtures: some are registered only when asked for.
     mixtures: tuple[str, ...]
@@ -68,6 +75,7 @@ def build(
     num_workers: int = 1,
     skip_unavailable: bool = False,
     limit: int | None = None,
+    exemplar_policy: str | None = None,
     submixtures: Sequence[str] = (),
     module_imports: Sequence[str] = (),
     beam_runner: str | None = None,
@@ -85,6 +93,7 @@ def build(
         num_workers: processes; 1 builds in this one. The bytes are the same.
         skip_unavailable: leave out tasks whose data is not here, and record them.
         limit: most examples of each task's split, for a trial.
+        exemplar_policy: one of `spec.EXEMPLAR_POLICIES` instead of the tasks' own.
         submixtures: more mixtures that the store is to know by name; their tasks are built too.
         module_imports: modules that register the tasks, imported here and by every worker.
         beam_runner: build on this runner of Apache Beam instead, whose workers must see `out` and
@@ -99,7 +108,8 @@ def build(
     plan = _Plan(
         out=os.path.abspath(out) if beam_runner else str(out),  # workers start in other folders
         vocabulary=vocabulary, feature_lengths=tuple(sorted(feature_lengths.items())),
-        seed=seed, limit=limit, module_imports=tuple(module_imports),
+        seed=seed, limit=limit, exemplar_policy=exemplar_policy,
+        module_imports=tuple(module_imports),
         mixtures=(mixture, *submixtures),
     )  # fmt: skip
     _check_arguments(plan, splits, num_workers)
@@ -135,6 +145,7 @@ def build(
             "rates": mixtures[mixture],
             "seed": seed,
             "limit": limit,
+            "exemplar_policy": exemplar_policy,
             "splits": sorted(splits),
             "skipped": skipped,
             "vocabulary": vocabulary_facts,
@@ -152,6 +163,8 @@ def _check_arguments(plan: _Plan, splits: Sequence[str], num_workers: int) -> No
         raise UsageError(f"num_workers must be >= 1, got {num_workers}")
     if plan.limit is not None and plan.limit < 1:
         raise UsageError(f"limit must be >= 1 or None, got {plan.limit}")
+    if plan.exemplar_policy not in (None, *EXEMPLAR_POLICIES):
+        raise unknown_name("exemplar policy", plan.exemplar_policy, EXEMPLAR_POLICIES)
     if not splits or not set(splits) <= set(SPLITS):
         raise UsageError(f"splits must be out of {SPLITS}, got {tuple(splits)}")
 
@@ -324,9 +337,18 @@ def _function_name(function: Callable[..., Any]) -> str:
     return f"{function.__module__}:{function.__qualname__}"
 
 
+def _spec(plan: _Plan, task: str) -> TaskSpec | None:
+    """Returns a task's spec with the exemplar policy of the build; None for a plain SeqIO task."""
+    spec = registry.get_spec(task)
+    if spec is None or plan.exemplar_policy is None:
+        return spec
+    few_shot = dataclasses.replace(spec.few_shot, policy=plan.exemplar_policy)
+    return dataclasses.replace(spec, few_shot=few_shot)
+
+
 def _facts(plan: _Plan, vocabulary: Vocabulary, task: str, split: str) -> dict[str, Any]:
     """Returns what the manifest says of a task beforehand; `key` changes if the bytes would."""
-    spec = registry.get_spec(task)
+    spec = _spec(plan, task)
     if spec is None:
         facts = {"source": "seqio", "family": "", "category": "", "licence": "", "cap": None}
         code = [foreign.fingerprint(task)]
@@ -353,7 +375,7 @@ def _examples(
 ) -> Iterator[foreign.Tokenized | Dropped]:
     """Yields a row's tokens and text, or why it has none."""
     lengths = dict(plan.feature_lengths)
-    spec = registry.get_spec(task)
+    spec = _spec(plan, task)
     if spec is None:
         yield from foreign.examples(
             task, split, plan.seed, vocabulary=vocabulary, feature_lengths=lengths

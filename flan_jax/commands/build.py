@@ -38,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limit", type=arguments.at_least(1), help="most examples a task and split, for a trial"
     )
     parser.add_argument(
+        "--exemplar_policy",
+        choices=("exclude_self", "disjoint_pool", "paper"),
+        help="which rows few-shot prompts may show: any but the query's own, rows set aside that "
+        "are no queries, or any (default: the tasks' own, exclude_self)",
+    )
+    parser.add_argument(
         "--skip_unavailable",
         action="store_true",
         help="leave out tasks whose data is not here (recorded in the manifest)",
@@ -70,6 +76,7 @@ def run(args: argparse.Namespace) -> None:
         "seed": args.seed,
         "num_workers": args.workers,
         "limit": args.limit,
+        "exemplar_policy": args.exemplar_policy,
         "skip_unavailable": args.skip_unavailable or None,
         "module_imports": args.module_import or None,
         "beam_runner": args.beam_runner,

@@ -147,6 +147,24 @@ def test_one_task_of_each_family_is_built_with_what_is_here(one_task_each, tmp_p
     assert rate == pytest.approx(paper.PROPORTIONS_B["t0_sf"] / total)
 
 
+def test_exemplar_policy_of_a_build_wins(one_task_each, tmp_path):
+    def built(policy: str | None):
+        store = build.build(
+            mixture="cot.gsm8k", out=tmp_path / str(policy), vocabulary="bytes",
+            feature_lengths={"inputs": 2048, "targets": 512}, exemplar_policy=policy,
+        )  # fmt: skip
+        assert store.manifest["exemplar_policy"] == policy
+        examples = store.task("cot.gsm8k", "train")
+        shown = {i for text in examples.texts() for i in text["meta"]["exemplars"]}
+        return store.manifest["tasks"]["cot.gsm8k"]["train"], shown
+
+    plain, _ = built(None)
+    assert not plain["dropped"] and plain["num_examples"] == 18
+    disjoint, shown = built("disjoint_pool")
+    assert disjoint["dropped"] == {"set aside as an exemplar": 3} and len(shown) <= 3
+    assert built("paper")[0]["num_examples"] == 18
+
+
 # Python, SeqIO and TensorFlow start anew.
 @pytest.mark.slow
 def test_importing_opens_no_data_and_is_light():
