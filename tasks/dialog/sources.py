@@ -1,6 +1,6 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Where the rows of dialogs come from, beside TFDS: Taskmaster's files; late turns alone."""
+"""Where the rows of dialogs come from, beside TFDS: Taskmaster's files."""
 
 import dataclasses
 import hashlib
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.collection.parsing import LONE_SURROGATE, Malformed, is_encodable
-from flan_jax.collection.sources import JsonLinesSource, Row, Source, resolve
+from flan_jax.collection.sources import JsonLinesSource, Row, resolve
 from flan_jax.core import files
 from flan_jax.core.errors import DataError, UsageError
 
@@ -68,44 +68,6 @@ class TaskmasterSource:
     def _files(self) -> list[Path]:
         path = resolve(self.path)
         return sorted(p for p in path.parent.glob(path.name) if p.name not in self.OTHERS)
-
-
-@dataclasses.dataclass(frozen=True)
-class RowsFrom:
-    """The rows of a source whose whole number in one column is not below a bound.
-
-    Args:
-        base: the source.
-        column: the column that holds the number.
-        least: the bound.
-    """
-
-    base: Source
-    column: str
-    least: int
-
-    def num_rows(self, split: str) -> int:
-        """Returns how many rows of `split` are not below the bound."""
-        return sum(not isinstance(row, Malformed) for _, row in self.rows(split))
-
-    def rows(self, split: str) -> Iterator[tuple[int, Row | Malformed]]:
-        """Yields (index in the base, row); a row without the number is malformed."""
-        for index, row in self.base.rows(split):
-            if isinstance(row, Malformed):
-                yield index, row
-            elif not isinstance(row.get(self.column), int):
-                yield index, Malformed(f"row {index}", f"no whole number {self.column!r}")
-            elif row[self.column] >= self.least:
-                yield index, row
-
-    def fingerprint(self, split: str) -> str:
-        """Returns a hash of the base's rows and the bound."""
-        text = f"{self.base.fingerprint(split)}\x00{self.column}\x00{self.least}"
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def missing(self) -> str | None:
-        """Returns what the base misses."""
-        return self.base.missing()
 
 
 def _dialog(dialog: Any, where: str) -> Row | Malformed:

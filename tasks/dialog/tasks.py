@@ -14,12 +14,12 @@ from collections.abc import Callable
 
 from flan_jax.collection import registry, spec
 from flan_jax.collection.prompts import TemplateGroup
-from flan_jax.collection.sources import HeldOutSource, Row, Source
+from flan_jax.collection.sources import FilteredSource, HeldOutSource, Row, Source
 from flan_jax.collection.tfds_source import ExportedSource, FirstOf, TfdsSource
 from flan_jax.evals import metrics
 from tasks import paper, twins
 from tasks.dialog import conversations
-from tasks.dialog.sources import RowsFrom, TaskmasterSource
+from tasks.dialog.sources import TaskmasterSource
 
 FAMILY = MIXTURE = "dialog"
 VARIABLE = "FLAN_JAX_DIALOG_DIR"
@@ -69,6 +69,12 @@ def task_master_inverted(row: Row) -> spec.Fields:
     return conversations.inverted(*_task_master(row))
 
 
+def is_late(row: Row) -> bool:
+    """Whether a QReCC row is a late turn; one with an odd number is left to the mapping."""
+    turn = row.get("turn_id")
+    return not isinstance(turn, int) or turn >= paper.QRECC_FIRST_TURN_ID
+
+
 def task_specs() -> list[tuple[spec.TaskSpec, spec.TaskSpec]]:
     """Returns the three tasks, each with its inverted twin; it opens nothing."""
     wiki_source = FirstOf((
@@ -79,7 +85,7 @@ def task_specs() -> list[tuple[spec.TaskSpec, spec.TaskSpec]]:
         TfdsSource("q_re_cc:1.0.0", _TRAIN_ONLY),
         ExportedSource(f"${VARIABLE}/qrecc", _TRAIN_ONLY),
     ))  # fmt: skip
-    late = RowsFrom(qrecc_source, "turn_id", paper.QRECC_FIRST_TURN_ID)
+    late = FilteredSource(qrecc_source, is_late)
     taskmaster_source = FirstOf((
         TaskmasterSource(f"${TASKMASTER_VARIABLE}/*.json"),
         ExportedSource(f"${VARIABLE}/task_master", _TRAIN_ONLY),
@@ -113,6 +119,8 @@ def _wiki_dialog(row: Row) -> tuple[conversations.Turns, range]:
 
 
 def _qrecc(row: Row) -> tuple[conversations.Turns, range]:
+    if not isinstance(row.get("turn_id", 0), int):
+        raise spec.Drop("no whole number 'turn_id'")
     turns = conversations.alternating(row["context"])
     return turns, range(1, paper.LAST_ANSWER_TURN["qrecc"] + 1, 2)
 
