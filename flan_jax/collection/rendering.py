@@ -276,9 +276,12 @@ class _Renderer:
         shown = template.input.render(query.values)
         slots = {*template.input.slots, *template.target.slots} - {OPTIONS_SLOT}
         own = [slot for slot in template.input.slots if slot in query.fields]
+        group = query.fields.get(GROUP)
         shots = []
 
         def same(fields) -> bool:
+            if group is not None and fields.get(GROUP) == group:
+                return True
             return bool(own) and all(fields.get(s) == query.fields[s] for s in own)
 
         for index, fields in self._exemplars.draw(

@@ -108,7 +108,8 @@ class TaskSpec:
       * `options`: the answer choices, a list of strings; `answer` is then one of them.
       * `references`: all accepted answers, a list of strings, for templates whose target is one
         slot alone. Without it they follow from the list the target was drawn from.
-      * `group`: a key that examples scored together share; kept in the metadata, never shown.
+      * `group`: a key of rows that belong together, such as the turns of a conversation: none is
+        an exemplar of another. Kept in the metadata, where a metric may need it; never shown.
       * any other list: one item is drawn per example. An item that is a dict gives the slots
         `{name.key}`.
     """

@@ -51,12 +51,12 @@ def wiki_dialog_inverted(row: Row) -> spec.Fields:
 
 def qrecc(row: Row) -> spec.Fields:
     """Returns the session up to an answer; the row's own question and answer are not in it."""
-    return conversations.forward(*_qrecc(row))
+    return conversations.forward(*_qrecc(row)) | _session(row)
 
 
 def qrecc_inverted(row: Row) -> spec.Fields:
     """Returns the same for the twin."""
-    return conversations.inverted(*_qrecc(row))
+    return conversations.inverted(*_qrecc(row)) | _session(row)
 
 
 def task_master(row: Row) -> spec.Fields:
@@ -123,6 +123,11 @@ def _qrecc(row: Row) -> tuple[conversations.Turns, range]:
         raise spec.Drop("no whole number 'turn_id'")
     turns = conversations.alternating(row["context"])
     return turns, range(1, paper.LAST_ANSWER_TURN["qrecc"] + 1, 2)
+
+
+def _session(row: Row) -> spec.Fields:
+    """Returns the group of a row: later turns of a session show the answers to earlier ones."""
+    return {"group": str(row["conversation_id"])} if "conversation_id" in row else {}
 
 
 def _task_master(row: Row) -> tuple[conversations.Turns, range]:

@@ -456,3 +456,17 @@ def test_any_text_comes_through_whole(question, answer, index):
         assert r.targets == answer
     else:
         assert r.targets == style.mark(["{answer}", answer].index(answer))
+
+
+def in_groups(row):
+    return plain(row) | {"group": str(row["n"] // 4)}
+
+
+def test_rows_of_a_group_are_no_exemplars_of_each_other():
+    demo = task({"kind": "few_shot"}, fields=in_groups, settings=((spec.FS_NOOPT, 1.0),))
+    shown = 0
+    for r in render_task(demo, "train", 0):
+        assert r.meta["group"] == str(r.index // 4)
+        assert all(i // 4 != r.index // 4 for i in r.meta["exemplars"])
+        shown += len(r.meta["exemplars"])
+    assert shown > 40
