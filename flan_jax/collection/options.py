@@ -24,12 +24,14 @@ class OptionStyle:
     """How the items of a list of options look."""
 
     name: str
-    # bullet, upper, lower, number or roman.
+    # bullet, upper, lower, number, roman or upper_roman.
     marks: str
     # Text around the mark; for a bullet, the bullet itself.
     before: str
     after: str
     separator: str = "\n"
+    # What ends each item.
+    ending: str = ""
 
     @property
     def enumerated(self) -> bool:
@@ -38,14 +40,15 @@ class OptionStyle:
 
     def mark(self, index: int) -> str:
         """Returns the mark of item `index` as it is to be answered, such as `(B)` or `B`."""
-        return f"{self.before}{_MARKS[self.marks](index)}{self.after}".strip(" .")
+        return f"{self.before}{_MARKS[self.marks](index)}{self.after}".strip(" .:")
 
     def items(self, options: Sequence[str]) -> str:
         """Returns the list without header."""
         if not self.enumerated:
-            return self.separator.join([f"{self.before}{option}" for option in options])
+            return self.separator.join([f"{self.before}{o}{self.ending}" for o in options])
         mark = _MARKS[self.marks]
-        lines = [f"{self.before}{mark(i)}{self.after} {o}" for i, o in enumerate(options)]
+        marks = (f"{self.before}{mark(i)}{self.after}" for i in range(len(options)))
+        lines = [f"{m} {o}{self.ending}" for m, o in zip(marks, options, strict=True)]
         return self.separator.join(lines)
 
 
@@ -76,9 +79,11 @@ _MARKS = {
     "upper": lambda index: _letters(index).upper(),
     "number": lambda index: str(index + 1),
     "roman": _roman,
+    "upper_roman": lambda index: _roman(index).upper(),
 }
 
-STYLES = {
+# What a task draws from that names no styles.
+BASIC_STYLES = {
     style.name: style
     for style in (
         OptionStyle("dash", "bullet", "- ", ""),
@@ -102,6 +107,34 @@ STYLES = {
         OptionStyle("roman_dot", "roman", "", "."),
     )
 }
+
+
+def _more_styles() -> list[OptionStyle]:
+    """Returns every combination of bullets, marks, brackets, separators and endings."""
+    bullets = {"dash": "- ", "dashes": "-- ", "star": "* ", "plus": "+ ", "boxed_dash": "[-] ",
+               "boxed_plus": "[+] "}  # fmt: skip
+    brackets = {"round": ("(", ")"), "half": ("", ")"), "dot": ("", "."), "square": ("[", "]"),
+                "round_dot": ("(", ")."), "colon": ("", ":")}  # fmt: skip
+    endings = {"": "", "_semicolon": ";", "_period": "."}
+    styles = [
+        OptionStyle(f"{name}{more}", "bullet", bullet, "", ending=ending)
+        for name, bullet in bullets.items()
+        for more, ending in endings.items()
+    ]
+    for marks in ("upper", "lower", "number", "roman", "upper_roman"):
+        for name, (before, after) in brackets.items():
+            for inline, separator in (("", "\n"), ("_inline", " ")):
+                styles += [
+                    OptionStyle(
+                        f"{marks}_{name}{inline}{more}", marks, before, after, separator, ending
+                    )
+                    for more, ending in endings.items()
+                ]
+    return styles
+
+
+# All there are. The basic ones keep their names; every list of another look has one of its own.
+STYLES = {style.name: style for style in _more_styles()} | BASIC_STYLES
 BULLETS = tuple(name for name, style in STYLES.items() if not style.enumerated)
 
 
@@ -119,8 +152,8 @@ class Listing:
 
 
 def draw_listing(key: ExampleKey, names: Sequence[str] = ()) -> Listing:
-    """Returns a header and one of the styles `names` (all of them if empty)."""
-    style = STYLES[key.choice("option_style", names or _ALL)]
+    """Returns a header and one of the styles `names` (of the basic ones if empty)."""
+    style = STYLES[key.choice("option_style", names or _BASIC)]
     return Listing(style, key.choice("option_header", HEADERS))
 
 
@@ -131,4 +164,4 @@ def check_styles(names: Sequence[str], task: str) -> None:
             raise unknown_name(f"option style of task {task!r}:", name, STYLES)
 
 
-_ALL = tuple(STYLES)
+_BASIC = tuple(BASIC_STYLES)

@@ -26,7 +26,7 @@ def test_marks_are_distinct_and_stand_before_their_item(name):
     assert len(set(marks)) == 60
     text = style.items(MANY)
     for mark, option in zip(marks, MANY, strict=True):
-        before = text[: text.index(option)].rstrip(" .")
+        before = text[: text.index(option)].rstrip(" .:")
         assert before.endswith(mark)
 
 
@@ -43,7 +43,7 @@ def test_roman_numerals():
 def test_listing_is_drawn_by_key_from_the_named_styles():
     keys = [ExampleKey(0, "t", i) for i in range(300)]
     drawn = {options.draw_listing(key).style.name for key in keys}
-    assert drawn == set(options.STYLES)
+    assert drawn == set(options.BASIC_STYLES)
     assert {options.draw_listing(key, ["dash"]).style.name for key in keys} == {"dash"}
     assert {options.draw_listing(key).header for key in keys} == set(options.HEADERS)
     assert options.draw_listing(keys[0]) == options.draw_listing(ExampleKey(0, "t", 0))
@@ -54,6 +54,15 @@ def test_header_stands_on_a_line_of_its_own():
     listing = options.Listing(style, "Options:")
     assert listing.text(["red", "blue"]) == "Options:\n(A) red\n(B) blue"
     assert options.Listing(style, "").text(["red"]) == "(A) red"
+
+
+def test_endings_and_separators_are_as_named():
+    styles = options.STYLES
+    assert len(styles) == 18 + 180 + 2  # bullets, enumerations, and two without marks
+    assert styles["dash_period"].items(["red", "blue"]) == "- red.\n- blue."
+    assert styles["upper_roman_round_inline_semicolon"].items(["a", "b"]) == "(I) a; (II) b;"
+    assert styles["number_colon"].items(["a"]) == "1: a"
+    assert styles["lower_round_dot"].mark(1) == "(b)" and styles["number_colon"].mark(0) == "1"
 
 
 def test_unknown_style_names_the_nearest():
