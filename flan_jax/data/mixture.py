@@ -27,8 +27,10 @@ import numpy as np
 
 from flan_jax.core.errors import DataError, UsageError
 
-_DENOMINATOR = 1 << 32
-MAX_POSITION = 1 << 31  # beyond it the products of position and rate leave int64
+_SHARE_BITS = 32
+_DENOMINATOR = 1 << _SHARE_BITS
+# Longest stream: 2e12 batches of 128 examples. Up to it every number of `_deal` fits int64.
+MAX_POSITION = 1 << 48
 
 _NUM_ROUNDS = 6
 _WORD = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -111,7 +113,7 @@ class MixtureSchedule:
         )
 
     def _floors(self, position: int) -> np.ndarray:
-        return position * self._shares // _DENOMINATOR
+        return _scaled(position, self._shares, round_up=False)
 
     def _deal(self, state: MixtureState, num: int) -> np.ndarray:
         """Returns [num] the task of each position: of the examples released, the one due first."""
@@ -119,13 +121,13 @@ class MixtureSchedule:
         if last > MAX_POSITION:
             raise ValueError(f"position {last} is beyond {MAX_POSITION}, the longest stream")
         # Examples that may stand at or before `last` and have not been dealt.
-        ends = -(-last * self._shares // _DENOMINATOR)
+        ends = _scaled(last, self._shares, round_up=True)
         open_counts = np.maximum(ends - state.counts, 0)
         task = np.repeat(np.arange(len(self.names), dtype=np.int32), open_counts)
         draw = state.counts[task] + _occurrence(task) + 1  # counted from 1
         share = self._shares[task]
-        released = (draw - 1) * _DENOMINATOR // share + 1
-        due = -(-draw * _DENOMINATOR // share)
+        released = _place_of(draw - 1, share, round_up=False) + 1
+        due = _place_of(draw, share, round_up=True)
         # Ties would always fall in the order of names; a hash lets tasks change places.
         tie = _mix(self._keys[task] ^ _mix(draw.astype(np.uint64)))
         by_due = np.lexsort((task, tie, due))
@@ -212,6 +214,30 @@ def _occurrence(tasks: np.ndarray) -> np.ndarray:
     result = np.empty(len(tasks), np.int64)
     result[order] = np.arange(len(tasks)) - starts
     return result
+
+
+def _scaled(position: int, shares: np.ndarray, *, round_up: bool) -> np.ndarray:
+    """Returns [num_tasks] int64 position * share / 2**32, exact and rounded to an integer.
+
+    The product passes 64 bits beyond position 2**31. Its high part is a multiple of 2**32, so it
+    is scaled without rounding; the low part is at most 2**64 - 2**32, which uint64 holds.
+    """
+    high, low = divmod(position, _DENOMINATOR)
+    product = np.uint64(low) * shares.astype(np.uint64)
+    product += np.uint64(_DENOMINATOR - 1 if round_up else 0)
+    return high * shares + (product >> np.uint64(_SHARE_BITS)).astype(np.int64)
+
+
+def _place_of(draws: np.ndarray, shares: np.ndarray, *, round_up: bool) -> np.ndarray:
+    """Returns [num] int64 draw * 2**32 / share, exact and rounded to an integer.
+
+    Split as in `_scaled`: whole multiples of the share, and a remainder below 2**32.
+    """
+    whole, rest = np.divmod(draws, shares)
+    shares = shares.astype(np.uint64)
+    product = rest.astype(np.uint64) << np.uint64(_SHARE_BITS)
+    product += shares - np.uint64(1) if round_up else np.uint64(0)
+    return whole * _DENOMINATOR + (product // shares).astype(np.int64)
 
 
 def _to_shares(rates: Mapping[str, float]) -> np.ndarray:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mixing: shares exact over every prefix, each example once per pass, state that resumes."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -58,6 +60,64 @@ def test_each_pass_over_a_task_holds_each_example_once(members, seed):
             one_pass = drawn[start : start + size]
             assert len(set(one_pass)) == len(one_pass)
             assert one_pass.min() >= 0 and one_pass.max() < size
+
+
+DYADIC = [1, 2, 3, 10, 16]  # of 32: at multiples of 32 every task has had just its share
+
+
+def state_at(schedule, position):
+    """The state at a position where every task has had a whole number of examples."""
+    shares = [round(rate * 2**32) for rate in schedule.rates]
+    assert all(position * share % 2**32 == 0 for share in shares)
+    return mixture.MixtureState(position, np.array([position * s >> 32 for s in shares], np.int64))
+
+
+def check_shares(schedule, state, num):
+    """Checks counts against exact integers over every prefix of the next positions."""
+    tasks, _, after = run(schedule, [num], state)
+    shares = np.array([round(rate * 2**32) for rate in schedule.rates], object)
+    counts = state.counts.astype(object)
+    for position, task in enumerate(tasks.tolist(), start=state.position + 1):
+        counts[task] += 1
+        assert (np.abs(counts * 2**32 - position * shares) < 2**32).all()
+    assert (after.counts == counts).all()
+    reopened = schedule.from_json(schedule.to_json(after))
+    assert (reopened.counts == counts).all() and reopened.position == after.position
+
+
+@given(rate_lists, st.integers(1, 2**16 - 1))
+@settings(max_examples=25, deadline=None)
+def test_counts_stay_exact_far_out(rates, num_periods):
+    schedule = make_schedule(rates, 10**6)
+    check_shares(schedule, state_at(schedule, num_periods * 2**32), 200)
+
+
+@pytest.mark.parametrize("position", [2**31 - 160, 2**32 - 160, 2**40, mixture.MAX_POSITION - 320])
+@pytest.mark.parametrize("rates", [DYADIC, [1]])
+def test_counts_stay_exact_across_powers_of_two(position, rates):
+    schedule = make_schedule(rates, 10**6)
+    check_shares(schedule, state_at(schedule, position), 320)
+
+
+def test_the_stream_ends_at_the_last_position():
+    schedule = make_schedule(DYADIC)
+    state = state_at(schedule, mixture.MAX_POSITION - 32)
+    schedule.advance(state, 32)
+    with pytest.raises(ValueError, match=f"{mixture.MAX_POSITION + 1} is beyond"):
+        schedule.advance(state, 33)
+
+
+@pytest.mark.parametrize(
+    "position,expected",
+    [(0, "6c45ebda73548591"), (2**30, "b6179a1867d1bb99"), (2**31 - 8192, "9e295c5eb9676531")],
+)
+def test_what_is_dealt_never_changes(position, expected):
+    """Published runs depend on it; the digests are those of the first version."""
+    schedule = make_schedule(DYADIC, [7, 100, 1000, 33, 12345], seed=3)
+    tasks, examples, _ = run(schedule, [4096], state_at(schedule, position))
+    assert (tasks.dtype, examples.dtype) == (np.int32, np.int64)
+    found = hashlib.sha256(tasks.astype("<i4").tobytes() + examples.astype("<i8").tobytes())
+    assert found.hexdigest()[:16] == expected
 
 
 def test_passes_and_seeds_differ():
