@@ -48,6 +48,8 @@ class Pattern:
     Example:
         >>> Pattern("{{Q}}: {question}").render({"question": "{x}?"})
         '{Q}: {x}?'
+        >>> print(Pattern("{{Q}}: {question}"))
+        {{Q}}: {question}
     """
 
     __slots__ = ("pieces", "slots")
@@ -59,6 +61,12 @@ class Pattern:
     def render(self, fields: Mapping[str, str]) -> str:
         """Returns the text with each slot replaced by its field; a missing one is a KeyError."""
         return "".join([fields[text] if is_slot else text for is_slot, text in self.pieces])
+
+    def __str__(self) -> str:
+        parts = [
+            f"{{{t}}}" if s else t.replace("{", "{{").replace("}", "}}") for s, t in self.pieces
+        ]
+        return "".join(parts)
 
     def without(self, slot: str) -> "Pattern":
         """Returns the pattern without `slot` and without what led up to it."""

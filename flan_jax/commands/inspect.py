@@ -174,20 +174,28 @@ def _print_mixture(name: str) -> None:
 
     from flan_jax.collection import registry
 
-    rates = registry.mixture_members(name)
+    names = [task.name for task in seqio.MixtureRegistry.get(name).tasks]
+    here = {task for task in names if registry.is_readable(task)}
+    rates = registry.mixture_members(name, skip_missing=True) if here else {}
     rows = [("task", "family", "category", "examples", "cap", "rate %")]
     total = 0
-    for task, rate in rates.items():
+    for task in sorted(names):
         spec = registry.get_spec(task)
         provider = seqio.TaskRegistry.get(task)
         split = "train" if "train" in provider.splits else sorted(provider.splits)[0]
-        num = provider.num_input_examples(split) or 0
-        total += num
         described = (spec.family, spec.category) if spec else ("seqio", "")
         cap = str(spec.cap or "-") if spec else "-"
-        rows.append((task, *described, str(num), cap, f"{100 * rate:.3f}"))
+        if task not in here:
+            rows.append((task, *described, "not here", cap, "-"))
+            continue
+        num = provider.num_input_examples(split) or 0
+        total += num
+        rows.append((task, *described, str(num), cap, f"{100 * rates[task]:.3f}"))
     _print_table(rows, right=(3, 4, 5))
-    print(f"\n{name}: {len(rates)} tasks, {total} examples before caps.")
+    print(f"\n{name}: {len(names)} tasks, {total} examples before caps.")
+    if gone := len(names) - len(here):
+        rates_are = "; the rates are those among the others" if here else ""
+        print(f"{gone} of them are not here{rates_are}. `flan-jax inspect TASK` says why.")
 
 
 def _print_licences(name: str) -> None:
@@ -222,18 +230,27 @@ def _print_task(args: argparse.Namespace) -> None:
     if args.lengths and not args.vocabulary:
         raise UsageError("--lengths counts tokens; name their --vocabulary")
     look = _look(args, one_task=True)
+    missing = spec.source.missing()
     settings = ", ".join(f"{name} {weight:g}" for name, weight in spec.settings)
+
+    def counted(split: str) -> str:
+        return f"{split} {spec.source.num_rows(split)}"
+
     for label, value in (
         ("task", spec.name),
         ("family", spec.family),
         ("category", spec.category or "-"),
         ("licence", spec.licence or "-"),
-        ("splits", ", ".join(f"{s} {spec.source.num_rows(s)}" for s in spec.splits)),
+        ("splits", ", ".join(spec.splits if missing else map(counted, spec.splits))),
         ("cap", spec.cap or "-"),
         ("settings", settings),
         ("metrics", ", ".join(m.__name__ for m in spec.metrics) or "-"),
     ):
         print(f"{label:10}{value}")
+    if missing:
+        _print_templates(narrowed)
+        print(f"{_RULE}\nno prompts: {missing}")
+        return
     split, num = narrowed.splits[0], look.num_examples
     # More are rendered than are shown: of some rows too few exemplars can be had.
     for example in rendering.render_task(narrowed, split, look.seed):
@@ -250,6 +267,19 @@ def _print_task(args: argparse.Namespace) -> None:
     if args.lengths:
         examples = rendering.render_task(narrowed, split, look.seed, limit=look.num_lengths)
         _print_lengths(browsing.measure(examples, look))
+
+
+def _print_templates(spec: Any) -> None:
+    """Prints every template with its slots: all there is to see where the rows are not here."""
+    for template in spec.templates.load():
+        kind, options = template.kind, template.options
+        print(f"{_RULE}\ntemplate {template.id}: {kind}, options {options}, {template.direction}")
+        print("[inputs]")
+        if template.head:
+            print(f"{template.head}\n")
+        print(f"{template.input_prefix}{template.input}")
+        print(f"{template.target_prefix}\n" if template.target_prefix else "", end="")
+        print(f"[targets]\n{template.target}")
 
 
 def _look(args: argparse.Namespace, *, one_task: bool = False) -> Any:

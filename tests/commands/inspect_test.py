@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `flan-jax inspect` prints of a task and writes as a page."""
 
+import dataclasses
 import json
 import re
 
 import pytest
 
 from flan_jax import main
-from flan_jax.collection import browsing
+from flan_jax.collection import browsing, registry, sources
 
 MODULE = ("--module_import", "tasks.mini.mixtures")
 TASK = "mini.muffin.thing_done"
@@ -17,6 +18,18 @@ TASK = "mini.muffin.thing_done"
 def inspect(capsys, *words):
     assert main.main(["inspect", *MODULE, *words]) == 0
     return capsys.readouterr()
+
+
+@pytest.fixture
+def half_here():
+    """A mixture of two tasks, of which the second's rows are nowhere."""
+    here = registry.get_spec(TASK)
+    source = sources.JsonLinesSource({"train": "$FLAN_JAX_NOWHERE/rows.jsonl"})
+    gone = dataclasses.replace(here, name="gone.thing_done", source=source, splits=("train",))
+    registry.add_task(gone)
+    registry.add_mixture("half_here", [TASK, gone.name])
+    registry.add_mixture("nothing_here", [gone.name])
+    return gone
 
 
 def data_of(path):
@@ -34,6 +47,26 @@ def test_prompts_of_one_template_or_number_of_exemplars(capsys):
 def test_rows_with_too_few_exemplars_are_left_out_and_said(capsys):
     out = inspect(capsys, TASK, "--shots", "99", "--num", "1").out
     assert "left out: only 64 exemplars can be shown" in out and "[inputs]" not in out
+
+
+def test_a_task_without_data_shows_its_templates_and_the_remedy(capsys, half_here):
+    out = inspect(capsys, half_here.name, "--num", "1", "--lengths", "--vocabulary", "bytes").out
+    assert "splits    train\n" in out and "metrics   exact_match" in out
+    for template in half_here.templates.load():
+        assert f"template {template.id}: {template.kind}" in out
+        assert str(template.input) in out and f"[targets]\n{template.target}\n" in out
+    assert "no prompts: rows.jsonl is looked for in the folder that" in out.splitlines()[-1]
+    one = half_here.templates.load()[0].id
+    assert inspect(capsys, half_here.name, "--template", one).out.count("[inputs]") == 1
+
+
+def test_a_mixture_lists_the_tasks_without_data(capsys, half_here):
+    out = inspect(capsys, "half_here").out
+    lines = {line.split()[0]: line.split() for line in out.splitlines() if line}
+    assert lines[TASK][-1] == "100.000" and lines[half_here.name][-4:-2] == ["not", "here"]
+    assert "half_here: 2 tasks," in out and "1 of them are not here; the rates" in out
+    out = inspect(capsys, "nothing_here").out
+    assert out.endswith("1 of them are not here. `flan-jax inspect TASK` says why.\n")
 
 
 def test_lengths_are_percentiles_of_tokens(capsys):
