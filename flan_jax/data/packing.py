@@ -3,7 +3,9 @@
 """Several examples in one row of fixed lengths: which go together, and the arrays that result.
 
 `plan_rows` decides from lengths alone; `pack_rows` builds the encoder-decoder features under
-T5X's names. No example is cut, split or left out, and both are pure functions of their arguments.
+T5X's names. `plan_decoder_rows` and `pack_decoder_rows` do the same for decoder-only models, where
+an example's inputs and targets follow each other in one row. No example is cut, split or left out,
+and all are pure functions of their arguments.
 
 The plan is best-fit decreasing in two dimensions. Both lengths are weighted by how scarce their
 side is; a row starts with the largest examples left, long inputs and long targets in balance, and
@@ -13,6 +15,7 @@ the weighted sum alone, over all open rows, filled 96 %.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -29,6 +32,8 @@ DECODER_FEATURES = (
     "decoder_loss_weights",
     "decoder_task_ids",
 )
+# What rows of a decoder-only model have beside `DECODER_FEATURES`.
+PREFIX_FEATURE = "decoder_causal_attention"
 
 # Resolution of the weights. Scaled lengths are then integers that float64 holds exactly, so
 # that "fits" is exact and the same on every machine.
@@ -88,7 +93,38 @@ def plan_rows(
     """
     inputs = np.asarray(input_lengths, np.int64)
     targets = np.asarray(target_lengths, np.int64)
-    _check_lengths(inputs, targets, max_input, max_target)
+    _check_row({"inputs": max_input, "targets": max_target})
+    _check_sides(inputs, targets)
+    _check_fit(inputs, 1, max_input, "inputs")
+    _check_fit(targets, 1, max_target, "targets")
+    return _plan(inputs, targets, max_input, max_target)
+
+
+def plan_decoder_rows(
+    input_lengths: np.ndarray, target_lengths: np.ndarray, *, max_length: int
+) -> RowPlan:
+    """Returns rows of one length that hold every example once, its inputs and targets together.
+
+    Args:
+        input_lengths: [num_examples] tokens of each example's inputs; may be 0.
+        target_lengths: [num_examples] tokens of each example's targets.
+        max_length: tokens that a row holds.
+
+    Raises:
+        DataError: an example is longer than a row, or has no targets.
+    """
+    inputs = np.asarray(input_lengths, np.int64)
+    targets = np.asarray(target_lengths, np.int64)
+    _check_row({"inputs and targets": max_length})
+    _check_sides(inputs, targets)
+    _check_fit(inputs, 0, max_length, "inputs")
+    _check_fit(targets, 1, max_length, "targets")
+    _check_fit(inputs + targets, 1, max_length, "inputs and targets")
+    # The other side counts examples: it never binds, and mixes short examples with long ones.
+    return _plan(inputs + targets, np.ones_like(inputs), max_length, max_length)
+
+
+def _plan(inputs: np.ndarray, targets: np.ndarray, max_input: int, max_target: int) -> RowPlan:
     if not len(inputs):
         return RowPlan(np.zeros(0, np.int64), np.zeros(1, np.int64))
     planner = _Planner(inputs, targets, max_input, max_target)
@@ -225,9 +261,7 @@ def pack_rows(
     num_rows = len(splits) - 1
     input_lengths = np.asarray(input_lengths, np.int64)
     target_lengths = np.asarray(target_lengths, np.int64)
-    num_in_row = np.diff(splits)
-    row = np.repeat(np.arange(num_rows), num_in_row)
-    segment = np.arange(len(row)) - np.repeat(splits[:-1], num_in_row) + 1
+    row, segment = _rows_and_segments(splits)
     starts = _exclusive_cumsum(input_lengths + target_lengths)
 
     batch = {name: np.zeros((num_rows, max_input), np.int32) for name in ENCODER_FEATURES}
@@ -244,15 +278,62 @@ def pack_rows(
     place = _place(target_lengths, row, splits, max_target, "targets")
     targets = tokens[_spans(starts + input_lengths, target_lengths)]
     positions = _positions(target_lengths)
-    shifted = np.zeros_like(targets)
-    shifted[1:] = targets[:-1]
-    shifted[positions == 0] = 0
     put("decoder_target_tokens", place, targets)
-    put("decoder_input_tokens", place, shifted)
+    put("decoder_input_tokens", place, _shifted(targets, positions))
     put("decoder_segment_ids", place, np.repeat(segment, target_lengths))
     put("decoder_positions", place, positions)
     put("decoder_loss_weights", place, 1)
     put("decoder_task_ids", place, np.repeat(task_ids, target_lengths))
+    return batch
+
+
+def pack_decoder_rows(
+    *,
+    tokens: np.ndarray,
+    input_lengths: np.ndarray,
+    target_lengths: np.ndarray,
+    task_ids: np.ndarray,
+    splits: np.ndarray,
+    max_length: int,
+) -> Batch:
+    """Returns the features of packed rows for a decoder-only model, int32, zeros on padding.
+
+    They are those of `seqio.PrefixLMFeatureConverter(pack=True)`, and `decoder_task_ids`. An
+    example is one segment: its inputs, then its targets. `decoder_target_tokens` are both and
+    `decoder_input_tokens` both shifted right within the segment, starting with 0.
+    `decoder_loss_weights` are 1 on targets alone. `decoder_causal_attention` is 1 where
+    `decoder_input_tokens` are that 0 or of the inputs: the prefix, which a prefix LM lets see all
+    of itself (`models/masks.py`) and a causal LM ignores.
+
+    Args:
+        tokens: [num_tokens] for each example its inputs, then its targets.
+        input_lengths: [num_examples] in the order of `tokens`.
+        target_lengths: [num_examples] likewise.
+        task_ids: [num_examples] likewise.
+        splits: [num_rows + 1]; row r holds examples splits[r] to splits[r + 1] - 1.
+        max_length: length of the features.
+
+    Raises:
+        DataError: the examples of a row do not fit it.
+    """
+    input_lengths = np.asarray(input_lengths, np.int64)
+    lengths = input_lengths + np.asarray(target_lengths, np.int64)
+    row, segment = _rows_and_segments(splits)
+    place = _place(lengths, row, splits, max_length, "inputs and targets")
+    positions = _positions(lengths)
+    num_inputs = np.repeat(input_lengths, lengths)
+    values = {
+        "decoder_target_tokens": tokens,
+        "decoder_input_tokens": _shifted(tokens, positions),
+        "decoder_segment_ids": np.repeat(segment, lengths),
+        "decoder_positions": positions,
+        "decoder_loss_weights": positions >= num_inputs,
+        "decoder_task_ids": np.repeat(task_ids, lengths),
+        PREFIX_FEATURE: positions <= num_inputs,
+    }
+    batch = {name: np.zeros((len(splits) - 1, max_length), np.int32) for name in values}
+    for name, found in values.items():
+        batch[name].reshape(-1)[place] = found
     return batch
 
 
@@ -265,20 +346,48 @@ def empty_rows(num_rows: int, max_input: int, max_target: int) -> Batch:
     )  # fmt: skip
 
 
-def _check_lengths(inputs, targets, max_input: int, max_target: int) -> None:
-    if max_input <= 0 or max_target <= 0:
-        raise UsageError(
-            f"feature lengths must be > 0, got {max_input} for inputs, {max_target} for targets"
-        )
+def empty_decoder_rows(num_rows: int, max_length: int) -> Batch:
+    """Returns rows for a decoder-only model that hold nothing."""
+    nothing = np.zeros(0, np.int32)
+    return pack_decoder_rows(
+        tokens=nothing, input_lengths=nothing, target_lengths=nothing, task_ids=nothing,
+        splits=np.zeros(num_rows + 1, np.int64), max_length=max_length,
+    )  # fmt: skip
+
+
+def _check_row(lengths: Mapping[str, int]) -> None:
+    if min(lengths.values()) <= 0:
+        given = ", ".join(f"{most} for {side}" for side, most in lengths.items())
+        raise UsageError(f"feature lengths must be > 0, got {given}")
+
+
+def _check_sides(inputs: np.ndarray, targets: np.ndarray) -> None:
     if inputs.shape != targets.shape or inputs.ndim != 1:
         raise ValueError(f"lengths of inputs {inputs.shape} and targets {targets.shape} differ")
-    for side, lengths, most in (("inputs", inputs, max_input), ("targets", targets, max_target)):
-        bad = np.flatnonzero((lengths > most) | (lengths < 1))
-        if len(bad):
-            raise DataError(
-                f"example {bad[0]} of the window has {lengths[bad[0]]} tokens of {side}, a row "
-                f"holds 1 to {most}; raise the feature length or build the store with this one"
-            )
+
+
+def _check_fit(lengths: np.ndarray, least: int, most: int, side: str) -> None:
+    bad = np.flatnonzero((lengths > most) | (lengths < least))
+    if len(bad):
+        raise DataError(
+            f"example {bad[0]} of the window has {lengths[bad[0]]} tokens of {side}, a row "
+            f"holds {least} to {most}; raise the feature length or build the store with this one"
+        )
+
+
+def _rows_and_segments(splits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the row of each example, and its number in that row, from 1."""
+    num_in_row = np.diff(splits)
+    row = np.repeat(np.arange(len(num_in_row)), num_in_row)
+    return row, np.arange(len(row)) - np.repeat(splits[:-1], num_in_row) + 1
+
+
+def _shifted(tokens: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Returns tokens one to the right, 0 where a segment begins."""
+    shifted = np.zeros_like(tokens)
+    shifted[1:] = tokens[:-1]
+    shifted[positions == 0] = 0
+    return shifted
 
 
 def _place(lengths, row, splits, width: int, side: str) -> np.ndarray:
