@@ -34,14 +34,31 @@ def encoder_mask(tokens: jax.Array, segment_ids: jax.Array | None) -> jax.Array:
     return segment_mask(segment_ids, segment_ids)
 
 
-def decoder_mask(length: int, segment_ids: jax.Array | None) -> jax.Array:
+def prefix_mask(prefix: jax.Array) -> jax.Array:
+    """Returns `[batch, 1, length, length]`, True where both are 1 in `prefix` `[batch, length]`."""
+    prefix = prefix > 0
+    return jnp.logical_and(prefix[:, None, :, None], prefix[:, None, None, :])
+
+
+def decoder_mask(
+    length: int, segment_ids: jax.Array | None, prefix: jax.Array | None = None
+) -> jax.Array:
     """Returns the decoder's self-attention mask: causal, and within one segment.
 
     Unpacked rows need no padding mask: padding comes last, where no earlier token looks.
+
+    Args:
+        length: of the rows.
+        segment_ids: `[batch, length]`, or None where each row is one example.
+        prefix: `[batch, length]`, 1 on the tokens that see all of their kind in their segment,
+            later ones too: `decoder_causal_attention` for a prefix LM; None: wholly causal.
     """
+    mask = causal_mask(length)
+    if prefix is not None:
+        mask = jnp.logical_or(mask, prefix_mask(prefix))
     if segment_ids is None:
-        return causal_mask(length)
-    return jnp.logical_and(causal_mask(length), segment_mask(segment_ids, segment_ids))
+        return mask
+    return jnp.logical_and(mask, segment_mask(segment_ids, segment_ids))
 
 
 def cross_mask(

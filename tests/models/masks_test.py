@@ -32,6 +32,26 @@ def test_unpacked_decoder_sees_the_past():
     assert _drawn(masks.decoder_mask(3, None)) == ["x..", "xx.", "xxx"]
 
 
+def test_packed_prefixes_see_all_of_themselves_and_nothing_of_the_next():
+    segments = np.array([[1, 1, 1, 1, 2, 2, 2, 0]])
+    prefix = np.array([[1, 1, 1, 0, 1, 1, 0, 0]])
+    assert _drawn(masks.decoder_mask(8, segments, prefix)) == [
+        "xxx.....",
+        "xxx.....",
+        "xxx.....",
+        "xxxx....",
+        "....xx..",
+        "....xx..",
+        "....xxx.",
+        ".......x",
+    ]
+
+
+def test_an_unpacked_prefix_never_sees_what_follows_it():
+    drawn = _drawn(masks.decoder_mask(5, None, np.array([[1, 1, 1, 0, 0]])))
+    assert drawn == ["xxx..", "xxx..", "xxx..", "xxxx.", "xxxxx"]
+
+
 def test_packed_cross_attention_sees_the_segment_of_the_same_number():
     drawn = _drawn(masks.cross_mask(TOKENS, SEGMENTS, np.array([[1, 2, 2, 0]])))
     assert drawn == ["xx...", "..xx.", "..xx.", "....x"]
