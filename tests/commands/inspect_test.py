@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+import tasks.mini.mixtures  # noqa: F401 - registers
 from flan_jax import main
 from flan_jax.collection import browsing, registry, sources
 
