@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 import flan_jax
+from flan_jax.collection import remote
 from flan_jax.collection.store import MANIFEST, Store, check_feature_lengths
 from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
 from flan_jax.core import errors, files, modules, settings
@@ -121,10 +122,14 @@ def _check_store(store: Store, vocabulary: str, lengths: Mapping[str, int], **nu
 
 
 def _finished_mixtures(path: str) -> set[str] | None:
-    manifest = Path(path) / MANIFEST
-    if not manifest.is_file():
+    if remote.is_remote(path):
+        content = remote.read_manifest(path, MANIFEST)
+        found = None if content is None else json.loads(content)
+    else:
+        manifest = Path(path) / MANIFEST
+        found = files.read_json(manifest) if manifest.is_file() else None
+    if found is None:
         return None
-    found = files.read_json(manifest)
     return {*found.get("mixtures", {}), *found.get("tasks", {})}
 
 

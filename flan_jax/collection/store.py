@@ -35,6 +35,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from flan_jax.collection import remote
 from flan_jax.core import errors, files
 from flan_jax.core.errors import DataError, FlanError, UsageError
 from flan_jax.core.progress import Progress
@@ -304,10 +305,16 @@ class Store:
     def open(cls, path: str | os.PathLike) -> "Store":
         """Opens a store after comparing the size of every file with the manifest.
 
+        One in a bucket (`gs://...`) is copied to this machine first (`remote.py`).
+
         Raises:
             UsageError: there is no finished store, or one of another format.
             DataError: files are missing or have another size; the message names them.
         """
+        if remote.is_remote(path):
+            path = remote.local_copy(
+                str(path), MANIFEST, functools.partial(task_folder, ""), DATA_FILES
+            )
         path = Path(path)
         if not (path / MANIFEST).is_file():
             is_begun = (path / TASKS).is_dir() or (path / BUILDING).is_dir()
