@@ -17,6 +17,7 @@ import numpy as np
 from flan_jax.collection.store import Store
 from flan_jax.core.errors import UsageError
 from flan_jax.data import packing
+from flan_jax.data.lengths import MixtureLengths
 from flan_jax.data.mixture import MixtureSchedule, MixtureState, random_order
 
 Window = dict[str, np.ndarray]
@@ -123,13 +124,7 @@ class _Reader:
             )
         self._start = first_window, start
         self._reached = self._start
-        tasks = [store.task(name, stream.split) for name in stream.names]
-        self._first_example = np.cumsum([0] + [task.num_examples for task in tasks])
-        self._input_lengths = np.concatenate([task.input_lengths for task in tasks])
-        self._target_lengths = np.concatenate([task.target_lengths for task in tasks])
-        # Tokens before each example, over all tasks in their order.
-        lengths = self._input_lengths.astype(np.int64) + self._target_lengths
-        self._tokens_before = np.cumsum(lengths) - lengths
+        self._lengths = MixtureLengths(store, stream.names, stream.split)
 
     def window(self, number: int) -> Window:
         stream = self._stream
@@ -141,16 +136,13 @@ class _Reader:
         stretch, after = self._next(state)
         self._reached = number + 1, after
 
-        first = self._first_example[stretch.tasks]
-        at = first + stretch.examples
-        inputs, targets = self._input_lengths[at], self._target_lengths[at]
-        starts = self._tokens_before[at] - self._tokens_before[first]
+        inputs, targets, starts = self._lengths.look_up(stretch.tasks, stretch.examples)
         if stream.pack:
             plan = packing.plan_rows(
                 inputs, targets, max_input=stream.max_input, max_target=stream.max_target
             )
         else:
-            plan = packing.RowPlan.unpacked(len(at))
+            plan = packing.RowPlan.unpacked(len(inputs))
         plan = plan.permuted(random_order(plan.num_rows, stream.seed, f"rows/{number}"))
         return {
             "counts": state.counts,
