@@ -18,7 +18,7 @@ from absl import flags
 
 from flan_jax.collection.store import Store
 from flan_jax.core.errors import UsageError
-from flan_jax.data import packing
+from flan_jax.data import packing, row_index
 from flan_jax.data.mixture import MAX_POSITION, MixtureState
 from flan_jax.data.packing import Batch
 from flan_jax.data.windows import RowStream, Window, WindowPlanner
@@ -81,10 +81,19 @@ def open_train(
     config: TrainInput,
     state: Mapping[str, Any] | None = None,
     *,
+    step: int | None = None,
     process_index: int = 0,
     process_count: int = 1,
 ) -> "TrainIterator":
-    """Returns this process's batches, from the beginning or from a saved state.
+    """Returns this process's batches, from the beginning, a saved state, or any step.
+
+    Args:
+        config: what to train on.
+        state: what `TrainIterator.state` gave; going on costs the same at any step.
+        step: how many batches to pass over, where there is no state. Costs what planning their
+            rows takes the first time; the count is kept beside the store (`data/row_index.py`).
+        process_index: which of the processes this is; it gets its part of each batch.
+        process_count: how many processes share a batch.
 
     Raises:
         UsageError: the configuration does not fit the store, the hosts, or the state.
@@ -100,7 +109,12 @@ def open_train(
     stream.check(store)
     identity = stream.identity(store)
     if state is not None:
+        if step is not None:
+            raise UsageError(f"give a state of the input or step {step}, not both")
         _check_state(state, identity)
+    elif step is not None:
+        place = row_index.find_row(stream, store, step * config.batch_size)
+        state = {"step": step, **dataclasses.asdict(place)}
     return TrainIterator(config, store, stream, identity, state, process_index, process_count)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from flan_jax.core.errors import UsageError
 from flan_jax.data.loader import TrainInput, open_train
+from flan_jax.data.mixture import MixtureState
 
 SIZES = {"a": 40, "b": 7, "c": 150, "d:x.1": 23}
 RATES = {"a": 0.3, "b": 0.1, "c": 0.5, "d:x.1": 0.1}
@@ -111,6 +112,24 @@ def test_a_saved_state_goes_on_exactly(store, num_before):
     assert_equal(found, expected[num_before:])
     assert found_state == end_state and (state["step"], end_state["step"]) == (num_before, 16)
     assert report["examples"] == end_report["examples"]
+
+
+def test_a_state_far_out_goes_on_at_once(store):
+    """Reading or dealing up to there would take months."""
+    window_examples, position = 128, 2**44  # where every task has had exactly its share
+    settings = config(store, window_examples=window_examples)
+    _, state, _ = take(settings, 1)
+    schedule = settings.stream(store).schedule(store)
+    counts = (position * schedule.rates).astype(np.int64)
+    assert counts.sum() == position
+    state |= {"step": 10**9, "window": position // window_examples, "row": 3}
+    state["schedule"] = schedule.to_json(MixtureState(position, counts))
+    batches, after, report = take(settings, 40, state)
+    assert after["step"] == 10**9 + 40 and after["window"] > state["window"]
+    seen = np.array(list(report["examples"].values()))
+    assert np.abs(seen - seen.sum() * schedule.rates).max() < window_examples
+    found = sum(len(decode(batch, list(SIZES))) for batch in batches)
+    assert 0 < seen.sum() - position - found < window_examples  # less the three rows
 
 
 def test_a_restart_on_other_hosts_goes_on_exactly(store):
