@@ -1,0 +1,59 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the environment says of a job's processes; `training/distributed_test.py` runs real ones."""
+
+import jax
+import pytest
+
+from flan_jax.core.errors import UsageError
+from flan_jax.parallel import hosts
+
+GIVEN = {
+    "JAX_COORDINATOR_ADDRESS": "host-0:1234",
+    "JAX_NUM_PROCESSES": "4",
+    "JAX_PROCESS_ID": "3",
+}
+
+
+def test_the_environment_says_which_process_this_is():
+    assert hosts.from_environment({"HOME": "/"}) is None
+    assert hosts.from_environment({**GIVEN, "FLAN_JAX_JOIN_TIMEOUT_S": "7"}) == {
+        "coordinator_address": "host-0:1234",
+        "num_processes": 4,
+        "process_id": 3,
+        "initialization_timeout": 7,
+    }
+    assert hosts.from_environment(GIVEN)["initialization_timeout"] == 300
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"JAX_PROCESS_ID": ""}, "JAX_COORDINATOR_ADDRESS and JAX_NUM_PROCESSES set but not JAX_P"),
+        ({"JAX_COORDINATOR_ADDRESS": "host-0"}, "is 'host-0'; give host:port of process 0"),
+        ({"JAX_COORDINATOR_ADDRESS": "1234"}, "is '1234'; give host:port"),
+        ({"JAX_COORDINATOR_ADDRESS": ":1234"}, "is ':1234'; give host:port"),
+        ({"JAX_NUM_PROCESSES": "two"}, "is 'two'; give the number of processes, >= 1"),
+        ({"JAX_NUM_PROCESSES": "0"}, "is '0'; give the number of processes, >= 1"),
+        ({"JAX_PROCESS_ID": "4"}, "is '4'; give this process's number, 0 to 3"),
+        ({"JAX_PROCESS_ID": "-1"}, "is '-1'; give this process's number, 0 to 3"),
+        ({"FLAN_JAX_JOIN_TIMEOUT_S": "1.5"}, "TIMEOUT_S is '1.5'; give whole seconds, >= 1"),
+    ],
+)
+def test_wrong_variables_are_named(changed, message):
+    with pytest.raises(UsageError, match=message):
+        hosts.from_environment({**GIVEN, **changed})
+
+
+def test_a_process_alone_waits_for_nobody():
+    with hosts.joined():
+        assert not hosts.is_shared() and hosts.is_first()
+        assert hosts.place() == {"process_index": 0, "process_count": 1}
+        hosts.wait_for_all("here")
+        assert hosts.agreed(True) and not hosts.agreed(False)
+    with pytest.raises(UsageError, match="mine"):
+        with hosts.all_or_none():
+            raise UsageError("mine")
+    with pytest.raises(jax.errors.JaxRuntimeError, match="alone"):
+        with hosts.joined():
+            raise jax.errors.JaxRuntimeError("alone")
