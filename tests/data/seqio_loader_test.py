@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches straight from SeqIO: its own, shared by hosts, and read again to go on."""
 
+import json
+
 import numpy as np
 import pytest
 import seqio
@@ -34,7 +36,11 @@ def task():
     seqio.TaskRegistry.add(
         NAME,
         source=seqio.FunctionDataSource(rows, splits=["train"], num_input_examples={"train": 50}),
-        preprocessors=[seqio.preprocessors.tokenize, seqio.preprocessors.append_eos],
+        preprocessors=[
+            seqio.preprocessors.tokenize,
+            seqio.CacheDatasetPlaceholder(),
+            seqio.preprocessors.append_eos,
+        ],
         output_features=features,
     )
     yield
@@ -134,6 +140,33 @@ def test_a_state_of_a_store_is_refused():
 def test_what_cannot_be_read_is_said(changes, message):
     with pytest.raises(UsageError, match=message):
         open_train(config(**changes))
+
+
+def test_an_offline_cache_of_seqio_is_read(tmp_path):
+    folder = tmp_path / NAME
+    folder.mkdir()
+    names = ("inputs", "targets")
+    features = {name: {"shape": [None], "dtype": "int32"} for name in names}
+    info = {"num_shards": 1, "seqio_version": seqio.__version__, "features": features}
+    (folder / "info.train.json").write_text(json.dumps(info))
+    (folder / "stats.train.json").write_text(json.dumps({"examples": 3}))
+    with tf.io.TFRecordWriter(str(folder / "train.tfrecord-00000-of-00001")) as writer:
+        for n in range(3):
+            values = {"inputs": [100 + n] * 5, "targets": [200 + n]}
+            lists = {
+                name: tf.train.Feature(int64_list=tf.train.Int64List(value=value))
+                for name, value in values.items()
+            }
+            example = tf.train.Example(features=tf.train.Features(feature=lists))
+            writer.write(example.SerializeToString())
+    (folder / "COMPLETED").write_text("")
+    cached = config(use_cached=True, cache_dirs=(str(tmp_path),), pack=False, batch_size=3)
+    seen = set()
+    for batch in take(open_train(cached), 20):
+        inputs, targets = batch["encoder_input_tokens"], batch["decoder_target_tokens"]
+        seen |= set(zip(inputs[:, 0].tolist(), targets[:, 0].tolist(), strict=True))
+        assert targets[:, 1].tolist() == [1, 1, 1]
+    assert seen == {(100, 200), (101, 201), (102, 202)}
 
 
 def test_hosts_must_divide_the_batch():
