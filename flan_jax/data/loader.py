@@ -18,12 +18,15 @@ from absl import flags
 
 from flan_jax.collection.store import Store
 from flan_jax.core.errors import UsageError
+from flan_jax.core.progress import say
 from flan_jax.data import packing, row_index
 from flan_jax.data.mixture import MAX_POSITION, MixtureState
 from flan_jax.data.packing import Batch
 from flan_jax.data.windows import RowStream, Window, WindowPlanner
 
 STATE_FORMAT = 1
+
+_NUM_NAMED = 5  # tasks that a line about repeats names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -137,6 +140,7 @@ class TrainIterator(Iterator[Batch]):
         self._windows = _open_windows(WindowPlanner(stream, self._window, start), config)
         self._current: Window | None = None
         self._num_rows, self._num_tokens = 0, np.zeros(2, np.int64)
+        self._tells, self._num_told = process_index == 0, 0
 
     @property
     def member_names(self) -> tuple[str, ...]:
@@ -175,6 +179,8 @@ class TrainIterator(Iterator[Batch]):
             self._count(window, first, self._row)
             missing -= self._row - first
         self._step += 1
+        if self._tells:
+            self._tell_repeats()
         if len(parts) == 1:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -194,23 +200,46 @@ class TrainIterator(Iterator[Batch]):
     def report(self) -> dict[str, Any]:
         """Returns what has been given, over all hosts.
 
-        `examples`, their `shares` and `epochs` per task count from the first step of the run;
-        `fill` is the part of the positions of `inputs` and of `targets` that held tokens since the
-        iterator opened.
+        `examples`, their `shares` and `epochs` per task count from the first step of the run, as
+        do `repeats`, examples beyond a first pass, of the tasks that have some; `fill` is the part
+        of the positions of `inputs` and of `targets` that held tokens since the iterator opened.
         """
-        seen = self._counts.copy()
-        if self._current is not None:
-            num = self._current["splits"][self._row]
-            seen += np.bincount(self._current["tasks"][:num], minlength=len(seen))
+        seen = self._seen()
         epochs, shares = seen / self._schedule.num_examples, seen / max(seen.sum(), 1)
+        repeats = np.maximum(seen - self._schedule.num_examples, 0).tolist()
         lengths = np.array([self._stream.max_input, self._stream.max_target])
         fill = self._num_tokens / np.maximum(self._num_rows * lengths, 1)
         return {
             "examples": dict(zip(self.member_names, seen.tolist(), strict=True)),
             "shares": dict(zip(self.member_names, shares.tolist(), strict=True)),
             "epochs": dict(zip(self.member_names, epochs.tolist(), strict=True)),
+            "repeats": {n: num for n, num in zip(self.member_names, repeats, strict=True) if num},
             "fill": {"inputs": float(fill[0]), "targets": float(fill[1])},
         }
+
+    def _seen(self) -> np.ndarray:
+        """Returns [num_tasks] examples given so far."""
+        if self._current is None:
+            return self._counts
+        num = self._current["splits"][self._row]
+        return self._counts + np.bincount(self._current["tasks"][:num], minlength=len(self._counts))
+
+    def _tell_repeats(self) -> None:
+        """Says which tasks are past one pass: the first ones, then whenever twice as many are."""
+        passes = self._seen() / self._schedule.num_examples
+        repeated = np.flatnonzero(passes > 1)
+        num, total = len(repeated), len(passes)
+        if num <= self._num_told or not (num >= 2 * self._num_told or num == total):
+            return
+        self._num_told = num
+        most = repeated[np.argsort(-passes[repeated], kind="stable")][:_NUM_NAMED]
+        named = ", ".join(f"{self.member_names[at]!r} ({passes[at]:.2f} passes)" for at in most)
+        say(
+            f"train input: at step {self._step} {num} of {total} task(s) have examples seen more "
+            f"than once: {named}"
+            + (f" and {num - len(most)} more" if num > len(most) else "")
+            + "; fewer steps or a lower rate would keep to one pass"
+        )
 
     def _load_window(self) -> Window:
         """Returns the window that holds the next row."""
