@@ -2,14 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Muffin's classification tasks: labels, cleaning, and prompts from each builder's own schema."""
 
-import os
-from pathlib import Path
-
 import pytest
 
 from flan_jax.collection.spec import Drop
 from tasks.muffin import classification
-from tests.tasks import muffin_rendering
+from tests.tasks import muffin_rendering, muffin_samples
 
 # The polarities of the mock are any integers, most of them no label.
 BY_HAND = {
@@ -120,16 +117,10 @@ def test_empty_texts_are_dropped(mapping, row):
 
 
 def test_real_rows_give_fields():
-    shared = os.environ.get("FLAN_JAX_SHARED_DATA")
-    if not shared:
-        pytest.skip("FLAN_JAX_SHARED_DATA names no folder of real data")
-    folder = Path(shared, "train/muffin")
-    lines = (folder / "sst2/train.tsv").read_text().splitlines()
-    rows = [dict(zip(("sentence", "label"), line.split("\t"), strict=True)) for line in lines]
-    answers = [classification.sst2(row | {"label": int(row["label"])})["answer"] for row in rows]
-    assert len(answers) == 1000 and set(answers) == set(classification.SENTIMENTS)
-    lines = (folder / "trec/train.label").read_text("latin-1").splitlines()
-    pairs = [line.split(" ", 1) for line in lines]
-    rows = [{"label-coarse": kind.split(":")[0], "text": text} for kind, text in pairs]
-    answers = [classification.trec(row)["answer"] for row in rows]
-    assert len(answers) == 1000 and set(answers) == set(classification.QUESTION_TYPES)
+    for name, labels in (
+        ("sst2", classification.SENTIMENTS),
+        ("trec", classification.QUESTION_TYPES),
+    ):
+        mapping = getattr(classification, name)
+        answers = [mapping(row)["answer"] for row in muffin_samples.train_rows(name)]
+        assert len(answers) == 1000 and set(answers) == set(labels)

@@ -39,6 +39,12 @@ def shared_folder() -> Path:
     return Path(folder)
 
 
+def train_rows(task: str) -> list[Row]:
+    """Returns the rows of a task's published training file."""
+    train, _, read = _LAYOUTS[task]
+    return read(shared_folder() / "train/muffin" / task / train)
+
+
 def render_samples(task: TaskSpec) -> tuple[list[Rendered], collections.Counter]:
     """Returns what the sample's train rows give, and how many were dropped for each reason."""
     name = task.name.removeprefix("muffin.")
