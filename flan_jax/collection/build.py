@@ -351,7 +351,7 @@ def _facts(plan: _Plan, vocabulary: Vocabulary, task: str, split: str) -> dict[s
     spec = _spec(plan, task)
     if spec is None:
         facts = {"source": "seqio", "family": "", "category": "", "licence": "", "cap": None}
-        code = [foreign.fingerprint(task)]
+        code = [foreign.fingerprint(task, split)]
     else:
         names = ("family", "category", "licence", "cap")
         facts = {name: getattr(spec, name) for name in names}

@@ -42,10 +42,15 @@ def task_splits(task_name: str) -> tuple[str, ...]:
     return tuple(seqio.TaskRegistry.get(task_name).splits)
 
 
-def fingerprint(task_name: str) -> str:
-    """Returns a hash of a task's code; its data may change without changing it."""
+def fingerprint(task_name: str, split: str) -> str:
+    """Returns a hash of a task's code, and of its data if its source has a `fingerprint(split)`.
+
+    The data of other sources may change without changing it.
+    """
     task = seqio.TaskRegistry.get(task_name)
     parts = [task_name, type(task.source).__name__, *map(code_fingerprint, task.preprocessors)]
+    if of_data := getattr(task.source, "fingerprint", None):
+        parts.append(of_data(split))
     return hashlib.sha256("\x00".join(parts).encode()).hexdigest()
 
 

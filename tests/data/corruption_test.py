@@ -126,6 +126,12 @@ def test_chunk_lengths_are_those_of_random_spans_helper(inputs, scheme):
     assert corruption.pair_lengths(denoiser, tokens, room)[1] == targets
 
 
+def test_a_chunk_has_no_more_spans_than_there_are_sentinels():
+    # 15 % of 70 tokens are 10.5, rounded to the even 10: three spans; of 71 they are 11: four.
+    room = Room(500, 500, num_sentinels=3)
+    assert corruption.chunk_length(corruption.T5_SPANS, room) == 70
+
+
 def test_half_noise_leaves_targets_no_longer_than_inputs_as_in_t5():
     denoiser = Denoiser(name="spans", density=0.5, mean_span=8.0)
     room = Room(512, 512, NUM_SENTINELS)
