@@ -23,6 +23,7 @@ from flan_jax.collection import store as store_lib
 from flan_jax.collection.rendering import Dropped, render_task
 from flan_jax.collection.spec import EXEMPLAR_POLICIES, SPLITS, TRAIN, TaskSpec
 from flan_jax.collection.store import Store, StoreWriteError, TaskWriter
+from flan_jax.collection.tokenizing import Counter, tokenized
 from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
 from flan_jax.core import files, modules
 from flan_jax.core.errors import (
@@ -381,42 +382,11 @@ def _examples(
             task, split, plan.seed, vocabulary=vocabulary, feature_lengths=lengths
         )
         return
-    counter = _Counter(vocabulary)
-    for item in render_task(
+    counter = Counter(vocabulary)
+    items = render_task(
         spec, split, plan.seed, count_tokens=counter, feature_lengths=lengths, limit=plan.limit
-    ):
-        if isinstance(item, Dropped):
-            yield item
-            continue
-        texts = {"inputs": item.inputs, "targets": item.targets}
-        tokens = {name: [*counter.encode(text), vocabulary.eos_id] for name, text in texts.items()}
-        for name, length in lengths.items():
-            if len(tokens[name]) > length:
-                raise AssertionError(f"{task} {item.index}: {name} over {length} was not dropped")
-        record = {"references": item.references, "meta": item.meta, "index": item.index}
-        yield foreign.Tokenized(tokens, texts | record)
-        counter.forget()
-
-
-class _Counter:
-    """Counts tokens for the renderer and keeps them, so that no text is tokenized twice."""
-
-    def __init__(self, vocabulary: Vocabulary):
-        self._vocabulary = vocabulary
-        self._known: dict[str, list[int]] = {}
-
-    def __call__(self, text: str) -> int:
-        return len(self.encode(text))
-
-    def encode(self, text: str) -> list[int]:
-        """Returns the tokens of a text, without EOS."""
-        if text not in self._known:
-            self._known[text] = self._vocabulary.encode(text)
-        return self._known[text]
-
-    def forget(self) -> None:
-        """Drops the texts of an example that is done."""
-        self._known.clear()
+    )
+    yield from tokenized(items, counter, eos_id=vocabulary.eos_id, feature_lengths=lengths)
 
 
 def _raise_failures(results: Sequence[_Result], mixture: str) -> None:

@@ -82,9 +82,9 @@ def render(
         fields: what its mapping gave for a row.
         key: the example's random key.
         exemplars: rows for few-shot prompts; without them such a prompt becomes zero-shot.
-        count_tokens: tokens of a text, without EOS; needed with lengths. It is called with the
-            final inputs and targets, so that a caller may keep the tokens. Without it an exemplar
-            budget is not applied.
+        count_tokens: tokens of a text, without EOS; needed with lengths. If it has a method
+            `at_most(text, limit)`, that is asked instead. Without it an exemplar budget is not
+            applied.
         feature_lengths: most tokens of `inputs` and `targets`, the EOS included.
         setting: a prompt setting to use instead of drawing one.
         train_index: the row's index if it is of the train split: never its own exemplar.
@@ -177,7 +177,7 @@ class _Renderer:
             )
         self._spec = spec
         self._exemplars = exemplars
-        self._count = count_tokens
+        self._at_most = _at_most(count_tokens)
         lengths = feature_lengths or {}
         self._max_inputs, self._max_targets = lengths.get("inputs"), lengths.get("targets")
         settings = [(setting, 1.0)] if setting else [(s, w) for s, w in spec.settings if w > 0]
@@ -330,19 +330,20 @@ class _Renderer:
         return tuple(t.bare for t in fitting if t.fits(few_shot=few_shot, show_options=False))
 
     def _fits(self, inputs: str) -> bool:
-        return self._max_inputs is None or self._count(inputs) < self._max_inputs
+        return self._max_inputs is None or self._at_most(inputs, self._max_inputs - 1)
 
     def _within_budget(self, inputs: str, shown: str) -> bool:
         budget = self._spec.few_shot.budget
-        if budget is None or self._count is None or not shown:
+        if budget is None or self._at_most is None or not shown:
             return True
         # The whole prompt has been counted already, and is no shorter than what it shows.
-        return self._count(inputs) <= budget or self._count(shown) <= budget
+        return self._at_most(inputs, budget) or self._at_most(shown, budget)
 
     def _check_target(self, targets: str) -> None:
         if not targets.strip():
             raise Drop(EMPTY_TARGET)
-        if self._max_targets is not None and self._count(targets) >= self._max_targets:
+        most = self._max_targets
+        if most is not None and not self._at_most(targets, most - 1):
             raise Drop(LONG_TARGET)
 
     def _trim(self, template: Template, values, prompt) -> tuple[str, int]:
@@ -456,6 +457,13 @@ def _draw_fields(
                 "make the field mapping give text"
             )
     return values, _NOTHING if not absent else frozenset(absent)
+
+
+def _at_most(count: CountTokens | None) -> Callable[[str, int], bool] | None:
+    """Returns whether a text has at most so many tokens, by the counter's own way if it has one."""
+    if count is None:
+        return None
+    return getattr(count, "at_most", None) or (lambda text, limit: count(text) <= limit)
 
 
 def _is_inverted(template: Template, few_shot: bool) -> bool:

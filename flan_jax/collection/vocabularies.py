@@ -68,9 +68,13 @@ class Vocabulary(abc.ABC):
     def decode(self, ids: Sequence[int]) -> str:
         """Returns the text of ids up to the first EOS; padding gives nothing."""
 
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the ids of each text, without EOS."""
+        return [self.encode(text) for text in texts]
+
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Returns the int32 ids of each text, without EOS."""
-        return [np.asarray(self.encode(text), np.int32) for text in texts]
+        return [np.asarray(ids, np.int32) for ids in self.encode_all(texts)]
 
     @property
     @abc.abstractmethod
@@ -113,10 +117,9 @@ class SentencePieceVocabulary(Vocabulary):
         """Returns the ids of a text, without EOS."""
         return self._processor.encode(text)
 
-    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Returns the int32 ids of each text, without EOS."""
-        ids = self._processor.encode(list(texts), num_threads=1)
-        return [np.asarray(i, np.int32) for i in ids]
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the ids of each text, without EOS."""
+        return self._processor.encode(list(texts), num_threads=1)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Returns the text of ids up to the first EOS; padding gives nothing."""
