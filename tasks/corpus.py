@@ -55,7 +55,7 @@ def _register_at_import() -> None:
     if os.environ.get(VARIABLE):
         register(FOLDER, FolderDocuments(VARIABLE))
         return
-    for name in [*(d.name for d in DENOISERS), *MIXTURES]:
+    for name in [corruption.T5_SPANS.name, corruption.PREFIX_LM.name, *MIXTURES]:
         registry.add_unavailable(f"{FOLDER}.{name}", corpus.unset(VARIABLE))
 
 
