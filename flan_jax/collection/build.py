@@ -20,7 +20,8 @@ from typing import Any
 import flan_jax
 from flan_jax.collection import beam_build, foreign, registry, staging, subsets, workers
 from flan_jax.collection import store as store_lib
-from flan_jax.collection.rendering import Dropped, render_task
+from flan_jax.collection.rendering import BEYOND_CAP, Dropped, render_task
+from flan_jax.collection.sources import describe
 from flan_jax.collection.spec import EXEMPLAR_POLICIES, SPLITS, TRAIN, TaskSpec
 from flan_jax.collection.store import Store, StoreWriteError, TaskWriter
 from flan_jax.collection.tokenizing import Counter, tokenized
@@ -123,6 +124,7 @@ def build(
     if skipped:
         more = f" and {len(skipped) - _NUM_NAMED} more" if len(skipped) > _NUM_NAMED else ""
         named = ", ".join(skipped[:_NUM_NAMED])
+        _say_shares(mixture)
         say(
             f"build: left out {len(skipped)} tasks whose data is not here, recorded in the "
             f"manifest: {named}{more}"
@@ -141,6 +143,7 @@ def build(
         manifest = {
             "format": store_lib.FORMAT,
             "code_version": flan_jax.__version__,
+            "code": _code_hash(),
             "mixture": mixture,
             "mixtures": mixtures,
             "rates": mixtures[mixture],
@@ -149,6 +152,7 @@ def build(
             "exemplar_policy": exemplar_policy,
             "splits": sorted(splits),
             "skipped": skipped,
+            "skipped_because": _reasons(skipped),
             "vocabulary": vocabulary_facts,
             "token_dtype": store_lib.token_dtype(vocabulary_facts["padded_size"]).str,
             "feature_lengths": dict(plan.feature_lengths),
@@ -156,6 +160,25 @@ def build(
         }
         staging.install(out, manifest)
     return Store.open(out)
+
+
+def _reasons(skipped: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the tasks that are left out, by what they miss."""
+    reasons: dict[str, list[str]] = {}
+    for task in skipped:
+        reasons.setdefault(registry.get_spec(task).source.missing() or "", []).append(task)
+    return reasons
+
+
+def _say_shares(mixture: str) -> None:
+    """Says what becomes of the declared proportions when tasks are left out."""
+    if declared := registry.declared_shares(mixture):
+        found = registry.mixture_members(mixture, skip_missing=True)
+        changes = [
+            f"{name} {100 * share:.1f} to {100 * sum(found.get(t, 0) for t in tasks):.1f} %"
+            for name, (share, tasks) in declared.items()
+        ]
+        say(f"build: shares of {mixture} without them: {', '.join(changes)}")
 
 
 def _check_arguments(plan: _Plan, splits: Sequence[str], num_workers: int) -> None:
@@ -304,6 +327,7 @@ def _build_split(plan: _Plan, task: str, split: str) -> dict[str, Any]:
                 "leave it out of the mixture"
             )
         facts |= dropped.facts() | cuts
+        facts["num_rows"] = writer.num_examples + dropped.num.total()
         return writer.finish(facts)
 
 
@@ -312,18 +336,22 @@ class _DropCounts:
 
     def __init__(self):
         self.num: collections.Counter[str] = collections.Counter()
+        self.rows: dict[str, list[int]] = {}
         self.places: dict[str, list[str]] = {}
 
     def add(self, row: Dropped) -> None:
         self.num[row.reason] += 1
+        if not row.reason.startswith(BEYOND_CAP):  # those follow from the seed
+            self.rows.setdefault(row.reason, []).append(row.index)
         if row.where:
             places = self.places.setdefault(row.reason, [])
             if len(places) < _NUM_PLACES:
                 places.append(row.where)
 
     def facts(self) -> dict[str, Any]:
-        """Returns the part of the manifest's entry; `dropped_at` only if a place is known."""
-        return {"dropped": dict(self.num)} | ({"dropped_at": self.places} if self.places else {})
+        """Returns the part of the manifest's entry; rows and places where there are any."""
+        found = {"dropped": dict(self.num), "dropped_rows": self.rows, "dropped_at": self.places}
+        return {name: value for name, value in found.items() if value or name == "dropped"}
 
     def __str__(self) -> str:
         parts = []
@@ -351,12 +379,20 @@ def _facts(plan: _Plan, vocabulary: Vocabulary, task: str, split: str) -> dict[s
     """Returns what the manifest says of a task beforehand; `key` changes if the bytes would."""
     spec = _spec(plan, task)
     if spec is None:
-        facts = {"source": "seqio", "family": "", "category": "", "licence": "", "cap": None}
+        facts = {
+            "source": "seqio",
+            "source_name": "a SeqIO task's own",
+            "family": "",
+            "category": "",
+            "licence": "",
+            "cap": None,
+        }
         code = [foreign.fingerprint(task, split)]
     else:
         names = ("family", "category", "licence", "cap")
         facts = {name: getattr(spec, name) for name in names}
         facts["source"] = spec.source.fingerprint(split)
+        facts["source_name"] = describe(spec.source)
         # Exemplars of any split come from the train split.
         train = spec.source.fingerprint(TRAIN) if TRAIN in spec.splits else ""
         code = [spec.fingerprint(), facts["source"], train]
@@ -387,6 +423,15 @@ def _examples(
         spec, split, plan.seed, count_tokens=counter, feature_lengths=lengths, limit=plan.limit
     )
     yield from tokenized(items, counter, eos_id=vocabulary.eos_id, feature_lengths=lengths)
+
+
+@functools.cache
+def _code_hash() -> str:
+    """Returns a hash of the code that renders and tokenizes."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _raise_failures(results: Sequence[_Result], mixture: str) -> None:

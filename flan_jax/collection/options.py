@@ -13,9 +13,14 @@ from collections.abc import Sequence
 from flan_jax.core.errors import unknown_name
 from flan_jax.core.rng import ExampleKey
 
-HEADERS = (
+# What a task draws from that names no styles.
+BASIC_HEADERS = (
     "Options:", "OPTIONS:", "Choices:", "Answer choices:", "Possible answers:", "Choose from:",
     "Pick one:", "Select one of these:", "The options are:", "",
+)  # fmt: skip
+HEADERS = (
+    *BASIC_HEADERS, "CHOICES:", "Candidates:", "Select from the following:", "Which of these:",
+    "One of these is right:", "Your choices:", "Alternatives:", "Available answers:",
 )  # fmt: skip
 
 
@@ -152,9 +157,9 @@ class Listing:
 
 
 def draw_listing(key: ExampleKey, names: Sequence[str] = ()) -> Listing:
-    """Returns a header and one of the styles `names` (of the basic ones if empty)."""
+    """Returns a header and one of the styles `names` (basic ones of both if empty)."""
     style = STYLES[key.choice("option_style", names or _BASIC)]
-    return Listing(style, key.choice("option_header", HEADERS))
+    return Listing(style, key.choice("option_header", HEADERS if names else BASIC_HEADERS))
 
 
 def check_styles(names: Sequence[str], task: str) -> None:

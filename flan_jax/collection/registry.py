@@ -280,6 +280,20 @@ def task_rates(mixture: seqio.Mixture) -> dict[str, float]:
     return rates
 
 
+def declared_shares(name: str) -> dict[str, tuple[float, list[str]]]:
+    """Returns {member: (share, its tasks)} of a mixture of mixtures in fixed proportions, or {}."""
+    if name not in seqio.MixtureRegistry.names():
+        return {}
+    rates = dict(seqio.MixtureRegistry.get(name).rate_per_task_name)
+    if any(callable(r) or m not in seqio.MixtureRegistry.names() for m, r in rates.items()):
+        return {}
+    total = sum(rates.values())
+    return {
+        member: (rate / total, [task.name for task in seqio.MixtureRegistry.get(member).tasks])
+        for member, rate in rates.items()
+    }
+
+
 def _unreadable(name: str, num_tasks: int, reasons: Mapping[str, str]) -> str:
     """Returns what is said of a mixture whose tasks cannot be read: all of them, by reason."""
     by_reason: dict[str, list[str]] = {}

@@ -36,6 +36,7 @@ EMPTY_TARGET = "empty target"
 LONG_INPUT = "too long: input"
 LONG_TARGET = "too long: target"
 ODD_ANSWER = "answer is not among the options"
+BEYOND_CAP = "beyond the cap"
 SET_ASIDE = "set aside as an exemplar"
 NO_EXEMPLARS = "no exemplar to show and no zero-shot template"
 
@@ -136,7 +137,7 @@ def render_task(
             continue
         position += 1
         if chosen is not None and position not in chosen:
-            yield Dropped(index, f"beyond the cap of {spec.cap}")
+            yield Dropped(index, f"{BEYOND_CAP} of {spec.cap}")
             continue
         if is_train and pool is not None and index in pool.set_aside:
             yield Dropped(index, SET_ASIDE)

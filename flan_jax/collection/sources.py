@@ -336,6 +336,26 @@ def code_fingerprint(function: Callable) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def describe(source: Source) -> str:
+    """Returns what a source is, in words for people: its kind, names, versions and paths."""
+    if not dataclasses.is_dataclass(source):
+        return type(source).__name__
+    parts = []
+    for field in dataclasses.fields(source):
+        value = getattr(source, field.name)
+        if dataclasses.is_dataclass(value):
+            parts.append(describe(value))
+        elif isinstance(value, tuple) and value and all(map(dataclasses.is_dataclass, value)):
+            parts.append(" or ".join(map(describe, value)))
+        elif isinstance(value, functools.partial):
+            parts.append(getattr(value.func, "__qualname__", ""))
+        elif callable(value):
+            parts.append(getattr(value, "__qualname__", ""))
+        else:
+            parts.append(str(value))
+    return f"{type(source).__name__}({', '.join(parts)})"
+
+
 def choose(num: int, limit: int | None, seed: int, name: str) -> frozenset[int] | None:
     """Returns which of `num` rows are used when at most `limit` may be; None means all of them.
 

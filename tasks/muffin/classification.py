@@ -7,7 +7,7 @@ import re
 
 from flan_jax.collection import spec
 from flan_jax.collection.sources import Row
-from tasks.muffin.declaring import label, required, task
+from tasks.muffin.declaring import HEAD, label, required, task
 
 NEWS = ("World", "Sports", "Business", "Science/Tech")
 SENTIMENTS = ("negative", "positive")
@@ -106,7 +106,7 @@ TASKS = (
         "sentiment140:1.0.0",
         sentiment140,
         category="Sentiment Analysis",
-        **_TAIL,
+        **(_TAIL | {"train": HEAD}),
     ),
     task(
         "imdb_reviews",

@@ -162,9 +162,9 @@ _WITHOUT_TAIL = {"train": "train[:-600]", "validation": "train[-600:]"}
 TASKS = (
     _task("aeslc", "aeslc:1.0.0", aeslc, "body", licence="CC-BY-NC-SA-4.0"),
     _task("cnn_dailymail", "cnn_dailymail:3.4.0", cnn_dailymail, "text"),
-    _task("gigaword", "gigaword:1.2.0", gigaword, None),
+    _task("gigaword", "gigaword:1.2.0", gigaword, None, train=declaring.HEAD),
     _task("multi_news", "multi_news:2.1.0", multi_news, "text"),
-    _task("newsroom", "newsroom:1.0.0", newsroom, "text"),
+    _task("newsroom", "newsroom:1.0.0", newsroom, "text", train=declaring.HEAD),
     _task(
         "opinion_abstracts_rotten_tomatoes",
         "opinion_abstracts/rotten_tomatoes:1.0.0",

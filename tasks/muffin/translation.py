@@ -11,7 +11,7 @@ import functools
 from flan_jax.collection import spec
 from flan_jax.collection.sources import Row
 from flan_jax.evals import corpus_metrics
-from tasks.muffin.declaring import required, task
+from tasks.muffin.declaring import HEAD, required, task
 
 CATEGORY = "Translation"
 LANGUAGES = {
@@ -59,13 +59,14 @@ TASKS = (
         validation="train[30000:30200]",
         licence="CC0-1.0",
     ),
-    _task("wmt14_enfr", "wmt14_translate/fr-en:1.0.0", "fr"),
+    _task("wmt14_enfr", "wmt14_translate/fr-en:1.0.0", "fr", train=HEAD),
     *(
         _task(
             f"wmt16_translate_{code}en",
             f"wmt16_translate/{code}-en:1.0.0",
             code,
             group="wmt16_translate",
+            train=HEAD,
         )
         for code in ("de", "tr", "cs", "fi", "ro", "ru")
     ),

@@ -135,13 +135,23 @@ def test_variants_of_the_whole_mixture(one_task_each, variant):
     assert all(name.endswith(variant) for name in shares)
 
 
-def test_one_task_of_each_family_is_built_with_what_is_here(one_task_each, tmp_path):
+def test_one_task_of_each_family_is_built_with_what_is_here(one_task_each, tmp_path, capsys):
     store = build.build(
         mixture="flan2022", out=tmp_path / "store", vocabulary="bytes", skip_unavailable=True,
         feature_lengths={"inputs": 2048, "targets": 512}, limit=4,
     )  # fmt: skip
     assert len(store.tasks("train")) == 9
     assert len(store.manifest["skipped"]) == 1_838 + 17 - 9
+    because = store.manifest["skipped_because"]
+    assert sorted(sum(because.values(), [])) == store.manifest["skipped"]
+    assert any("FLAN_JAX_DIALOG_DIR" in reason for reason in because)
+    said = " ".join(capsys.readouterr().err.split())
+    # Of each family one task is here, so the declared proportions stay.
+    assert "shares of flan2022 without them: muffin 46.0 to 46.0 %, t0_sf 27.9 to 27.9 %" in said
+    entry = store.manifest["tasks"]["muffin.bool_q"]["train"]
+    assert "TfdsSource(bool_q:1.0.0" in entry["source_name"]
+    assert "ExportedSource($FLAN_JAX_MUFFIN_DIR/bool_q" in entry["source_name"]
+    assert len(store.manifest["code"]) == 64
     total = sum(paper.PROPORTIONS_B.values())
     rate = store.manifest["rates"]["t0_sf.adversarial_qa_dbert_answer_the_following_q"]
     assert rate == pytest.approx(paper.PROPORTIONS_B["t0_sf"] / total)
@@ -163,6 +173,25 @@ def test_exemplar_policy_of_a_build_wins(one_task_each, tmp_path):
     disjoint, shown = built("disjoint_pool")
     assert disjoint["dropped"] == {"set aside as an exemplar": 3} and len(shown) <= 3
     assert built("paper")[0]["num_examples"] == 18
+
+
+def test_every_dropped_row_is_recorded_with_its_reason(one_task_each, tmp_path):
+    file = Path(os.environ["FLAN_JAX_COT_DIR"], "gsm8k_train.tsv")
+    lines = file.read_text().splitlines()
+    lines[3], lines[7] = "no tabs", "\t1\tbecause"
+    file.write_text("\n".join(lines) + "\n")
+    parts = build.build(
+        mixture="cot.gsm8k", out=tmp_path / "store", vocabulary="bytes",
+        feature_lengths={"inputs": 2048, "targets": 512},
+    ).manifest["tasks"]["cot.gsm8k"]  # fmt: skip
+    dropped = collections.Counter()
+    for entry in parts.values():
+        assert entry["num_rows"] == entry["num_examples"] + sum(entry["dropped"].values())
+        for reason, rows in entry.get("dropped_rows", {}).items():
+            assert len(rows) == entry["dropped"][reason]
+            dropped.update({(reason, row): 1 for row in rows})
+    assert sum(entry["num_rows"] for entry in parts.values()) == 20
+    assert dropped == {("malformed: need 3 columns between tabs", 3): 1, ("empty question", 7): 1}
 
 
 # Python, SeqIO and TensorFlow start anew.
