@@ -45,9 +45,11 @@ class MixtureLengths:
         )
         for task, first in zip(tasks, self._first.tolist(), strict=False):
             place = slice(first, first + task.num_examples)
+            # One side is let go before the other is read.
             self._inputs.reshape(-1)[place] = _checked(task, "input", task.input_lengths)
+            del task.input_lengths
             self._targets.reshape(-1)[place] = _checked(task, "target", task.target_lengths)
-            del task.input_lengths, task.target_lengths
+            del task.target_lengths
         of_blocks = self._inputs.sum(1, dtype=np.int64) + self._targets.sum(1, dtype=np.int64)
         self._before_block = np.cumsum(of_blocks) - of_blocks
         of_tasks = [t.info["num_input_tokens"] + t.info["num_target_tokens"] for t in tasks]
