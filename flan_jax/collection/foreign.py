@@ -75,7 +75,7 @@ def examples(
     """
     registry.use_vocabulary(vocabulary.name)
     task = seqio.TaskRegistry.get(task_name)
-    _check_features(task, vocabulary)
+    check_features(task, vocabulary)
     dataset = task.get_dataset(
         dict(feature_lengths), split, shuffle=False, seed=seed, trim_output_features=False
     )
@@ -92,18 +92,19 @@ def examples(
         )
 
 
-def _check_features(task: seqio.Task, vocabulary: Vocabulary) -> None:
+def check_features(task: seqio.Task, vocabulary: Vocabulary) -> None:
+    """Raises a `UsageError` unless a task gives pairs of texts in tokens of this vocabulary."""
     if missing := [name for name in FEATURES if name not in task.output_features]:
         raise UsageError(
             f"task {task.name!r} has no feature {missing[0]!r}, it has "
-            f"{sorted(task.output_features)}; a store holds pairs of inputs and targets"
+            f"{sorted(task.output_features)}; training takes pairs of inputs and targets"
         )
     for name in FEATURES:
         own = task.output_features[name].vocabulary
         if own != vocabulary.seqio:
             raise UsageError(
                 f"task {task.name!r}: its {name} are tokens of another vocabulary ({own}) than "
-                f"the store's {vocabulary.name!r}; register it with that one"
+                f"{vocabulary.name!r}; register it with that one"
             )
 
 

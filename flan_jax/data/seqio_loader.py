@@ -34,8 +34,8 @@ class SeqioInput:
     batch_size: int
     # Tokens of `inputs` and `targets` a row holds; longer examples are trimmed, as SeqIO does.
     feature_lengths: tuple[tuple[str, int], ...]
-    # The vocabulary of flan_jax's own tasks; "" if the mixture has none of them.
-    vocabulary: str = ""
+    # As for `vocabularies.load_vocabulary`; plain SeqIO tasks must have the same.
+    vocabulary: str
     # Modules that register the tasks.
     module_imports: tuple[str, ...] = ()
     # Read SeqIO's offline cache instead of the tasks' sources, and where it may be.
@@ -164,15 +164,17 @@ def _dataset(config: SeqioInput) -> Any:
         modules.import_tasks(name, "SeqioInput.module_imports")
     import seqio
 
-    from flan_jax.collection import registry, subsets
+    from flan_jax.collection import foreign, registry, subsets
+    from flan_jax.collection.vocabularies import load_vocabulary
 
     subsets.ensure(config.mixture)
     known = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
     if config.mixture not in known:
         raise unknown_name("mixture or task", config.mixture, known)
     registry.mixture_members(config.mixture)  # says what cannot be read
-    if config.vocabulary:
-        registry.use_vocabulary(config.vocabulary)
+    registry.use_vocabulary(config.vocabulary)
+    for name in foreign.task_names(config.mixture):
+        foreign.check_features(seqio.TaskRegistry.get(name), load_vocabulary(config.vocabulary))
     if config.cache_dirs:
         seqio.set_global_cache_dirs(list(config.cache_dirs))
     if config.use_cached:

@@ -9,12 +9,14 @@ import pytest
 import seqio
 import tensorflow as tf
 
+from flan_jax.collection.vocabularies import load_vocabulary
 from flan_jax.core.errors import UsageError
 from flan_jax.data import packing, seqio_loader
 from flan_jax.data.seqio_loader import SeqioInput, open_train
 
 NAME = "seqio_loader_test.plain"
 LENGTHS = {"inputs": 24, "targets": 12}
+MINI = "package:tasks/mini/vocabulary/sentencepiece.model"
 
 
 def rows(split, shuffle_files=False, seed=None):
@@ -30,7 +32,7 @@ def rows(split, shuffle_files=False, seed=None):
 @pytest.fixture(autouse=True, scope="module")
 def task():
     features = {
-        name: seqio.Feature(vocabulary=seqio.ByteVocabulary(), add_eos=True)
+        name: seqio.Feature(vocabulary=load_vocabulary("bytes").seqio, add_eos=True)
         for name in ("inputs", "targets")
     }
     seqio.TaskRegistry.add(
@@ -48,7 +50,8 @@ def task():
 
 
 def config(**changes) -> SeqioInput:
-    return SeqioInput(**{"mixture": NAME, "batch_size": 4, "feature_lengths": LENGTHS} | changes)
+    given = {"mixture": NAME, "batch_size": 4, "feature_lengths": LENGTHS, "vocabulary": "bytes"}
+    return SeqioInput(**given | changes)
 
 
 def take(iterator, num: int) -> list[dict]:
@@ -133,6 +136,7 @@ def test_a_state_of_a_store_is_refused():
     [
         ({"mixture": "seqio_loader_test.plan"}, "did you mean 'seqio_loader_test.plain'"),
         ({"batch_size": 0}, "batch_size must be > 0"),
+        ({"vocabulary": MINI}, "are tokens of another vocabulary"),
         ({"feature_lengths": {"inputs": 3}}, "must be of 'inputs' and 'targets'"),
         ({"use_cached": True, "cache_dirs": ("/none",)}, "1 of 1 tasks are in no SeqIO cache"),
     ],
