@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -121,10 +122,32 @@ def test_help_says_what_is_measured(name):
     assert "--quick" in done.stdout and "--rounds" in done.stdout
 
 
-# Two processes build and read the same mixture, one through TensorFlow.
+# One of two processes imports TensorFlow.
 @pytest.mark.slow
-def test_input_pipeline_measures_both_sides(tmp_path):
-    check_quick_run("input_pipeline", tmp_path)
+@pytest.mark.parametrize("name", ["input_pipeline", "packing_fill"])
+def test_measures_both_sides(name, tmp_path):
+    check_quick_run(name, tmp_path)
+
+
+def test_no_packer_goes_below_the_least_rows_and_some_reach_them(load):
+    """Beside the fewest bins found by trying all ways."""
+    packing_fill, random, num_equal = load("packing_fill"), np.random.default_rng(0), 0
+    for _ in range(50):
+        width = int(random.integers(5, 30))
+        lengths = random.integers(1, width + 1, random.integers(1, 8))
+        least, fewest = packing_fill.least_bins(lengths, width), _fewest(list(lengths), width, [])
+        assert -(-lengths.sum() // width) <= least <= fewest
+        num_equal += least == fewest
+    assert num_equal >= 45
+
+
+def _fewest(lengths: list[int], width: int, free: list[int]) -> int:
+    if not lengths:
+        return len(free)
+    first, *others = lengths
+    choices = [[*free, width - first]]
+    choices += [[*free[:i], f - first, *free[i + 1 :]] for i, f in enumerate(free) if f >= first]
+    return min(_fewest(others, width, choice) for choice in choices)
 
 
 @pytest.mark.slow
