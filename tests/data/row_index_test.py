@@ -80,7 +80,8 @@ def test_what_was_counted_is_kept_for_any_batches_and_hosts(store, capsys):
     half = seek(config(store, batch_size=8), 100, 1, process_index=0, process_count=2)
     assert_equal(half[0], expected[0])
     seek(config(store), 7, 1)
-    assert capsys.readouterr().err == "" and path.read_bytes() == kept
+    err = capsys.readouterr().err
+    assert "find row" not in err and "row index" not in err and path.read_bytes() == kept
     seek(config(store), 400, 1)  # grows
     assert "find row: 1600/1600," in capsys.readouterr().err
     assert len(path.read_bytes()) > len(kept) and index_files(store) == [path]
