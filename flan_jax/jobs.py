@@ -9,6 +9,7 @@ part that does the work. Commands and sweeps call jobs; nothing here parses argu
 import dataclasses
 import functools
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from flan_jax.data.loader import TrainInput
 from flan_jax.evals import runner
 from flan_jax.evals.runner import EvalConfig, Evaluation
 from flan_jax.models.t5 import T5
+from flan_jax.parallel import hosts
 from flan_jax.training import checkpoints, layouts, loop
 from flan_jax.training.loop import TrainConfig, TrainResult
 
@@ -99,7 +101,8 @@ def open_store(path: str, mixture: str | None, build: BuildStore | None) -> Stor
     known = _finished_mixtures(path)
     if known is not None and (build is None or mixture is None or mixture in known):
         return Store.open(path) if build is None else build(only_check=True)
-    if build is None:
+    if build is None or hosts.is_shared():
+        # Several processes would build it each; their hosts' folders may not even be one.
         raise errors.UsageError(
             f"no finished token store at {path!r}; make one with flan-jax build"
         )
@@ -144,6 +147,8 @@ def train(
 ) -> TrainResult:
     """Finetunes a model on a mixture; resumes where an earlier run of the same folder stopped.
 
+    Of several processes (`parallel.hosts`) each calls this, with one and the same MODEL_DIR.
+
     Args:
         model: the model.
         data: what to train on.
@@ -152,9 +157,11 @@ def train(
         evaluation: what to evaluate by decoding at each evaluation; None: the loss only.
         operative_config: gives the configuration that checkpoints carry.
     """
-    files.check_folder(config.model_dir, "MODEL_DIR")
-    store = open_store(data.store, data.mixture, build)
-    _check_model(model, store)
+    hosts.join()
+    with hosts.all_or_none():
+        files.check_folder(config.model_dir, "MODEL_DIR")
+        store = open_store(data.store, data.mixture, build)
+        _check_model(model, store)
     names = sorted(store.mixture_rates(data.mixture))
     eval_batches = eval_fn = None
     if set(names) & set(store.tasks("validation")):
@@ -165,6 +172,7 @@ def train(
             batch_size=data.batch_size,
             feature_lengths=dict(data.feature_lengths or store.feature_lengths),
             num_examples=config.eval_examples,
+            **hosts.place(),
         )
     if evaluation is not None:
         eval_fn = _Evaluator(model, store, evaluation, Path(config.model_dir) / EVAL_FOLDER)
@@ -300,7 +308,11 @@ class _Evaluator:
         self._vocabulary = _vocabulary_of(store)
 
     def __call__(self, params: PyTree, step: int) -> dict[str, float]:
-        return self.evaluate(params, step, self._folder / f"step_{step}").summary()
+        if hosts.is_first():
+            return self.evaluate(params, step, self._folder / f"step_{step}").summary()
+        # All processes decode together; one writes what came out.
+        with tempfile.TemporaryDirectory() as scratch:
+            return self.evaluate(params, step, Path(scratch)).summary()
 
     def evaluate(self, params: PyTree, step: int, out: Path) -> Evaluation:
         generate = runner.greedy(

@@ -6,11 +6,13 @@
     JAX_NUM_PROCESSES          how many there are
     JAX_PROCESS_ID             which of them this one is, from 0
 
-Without these variables a process is alone and nothing here does anything.
+Without these variables a process is alone and nothing here does anything. `VARIABLES` are JAX's own
+names; `FLAN_JAX_JOIN_TIMEOUT_S` is how long to wait for the others, 300 seconds by default.
 """
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,13 +25,15 @@ from flan_jax.core.progress import say
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 TIMEOUT_VARIABLE = "FLAN_JAX_JOIN_TIMEOUT_S"
+_ARGUMENTS = ("num_processes", "process_id", "coordinator_address")
 _TIMEOUT_S = 300
+_MARGIN_S = 60  # jax's own timeout comes this much after ours
 # After one process failed the others wait this long for it at their end, not jax's five minutes.
 _SHUTDOWN_TIMEOUT_S = 20
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any] | None:
-    """Returns what `jax.distributed.initialize` needs to know; None for a process alone.
+    """Returns what `jax.distributed.initialize` needs to know, and `timeout_s`; None if alone.
 
     Raises:
         UsageError: some variables are missing or wrong.
@@ -59,49 +63,45 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, A
         "coordinator_address": address,
         "num_processes": int(num),
         "process_id": int(index),
-        "initialization_timeout": int(timeout),
+        "timeout_s": int(timeout),
     }
 
 
 def join() -> None:
     """Meets the other processes of the environment's job; before anything asks jax for devices.
 
+    A process that does not meet all others in time ends here with one line and exit code 1.
+
     Raises:
         UsageError: the variables are incomplete or wrong.
-        FlanError: the others did not come in time.
     """
     found = from_environment()
     if found is None or jax.distributed.is_initialized():
         return
-    num, index, address, timeout = (
-        found[name]
-        for name in ("num_processes", "process_id", "coordinator_address", "initialization_timeout")
-    )
+    timeout = found.pop("timeout_s")
+    num, index, address = (found[name] for name in _ARGUMENTS)
     say(f"hosts: process {index} of {num}, waiting for the others at {address}")
-    try:
-        jax.distributed.initialize(**found, shutdown_timeout_seconds=_SHUTDOWN_TIMEOUT_S)
-    except jax.errors.JaxRuntimeError as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise errors.FlanError(
-            f"process {index} of {num} did not meet the others at {address} within {timeout} s "
-            f"({reason}); start all {num} within {TIMEOUT_VARIABLE} seconds of each other, and see "
-            "that process 0 runs at that address and that its port is open"
-        ) from None
 
+    def give_up() -> None:
+        say(
+            f"flan-jax: error: process {index} of {num} did not meet the others at {address} "
+            f"within {timeout} s; start all {num} with the same {VARIABLES[0]}, see that the host "
+            f"of process 0 lets them in at its port, or wait longer ({TIMEOUT_VARIABLE})"
+        )
+        os._exit(errors.EXIT_FAILED)
 
-@contextlib.contextmanager
-def joined() -> Iterator[None]:
-    """Joins the job of the environment; while inside, a process that is lost ends in one line."""
-    join()
+    # jax waits in C++, and after its own timeout ends the process with a stack trace.
+    timer = threading.Timer(timeout, give_up)
+    timer.daemon = True
+    timer.start()
     try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if not is_shared():
-            raise
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise errors.FlanError(
-            f"lost another process of this job ({reason}); start all processes again to go on"
-        ) from error
+        jax.distributed.initialize(
+            **found,
+            initialization_timeout=timeout + _MARGIN_S,
+            shutdown_timeout_seconds=_SHUTDOWN_TIMEOUT_S,
+        )
+    finally:
+        timer.cancel()
 
 
 def is_shared() -> bool:

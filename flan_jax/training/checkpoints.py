@@ -35,6 +35,7 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 from flan_jax.core import errors
 from flan_jax.core.progress import say
 from flan_jax.core.tree import PyTree, flatten
+from flan_jax.parallel import hosts
 from flan_jax.training.state import TrainState
 
 PREFIX = "checkpoint"
@@ -243,23 +244,26 @@ class Checkpoints:
 
     def _tidy(self) -> None:
         """Removes half-written folders that a whole checkpoint has made useless, names others."""
+        if not hosts.is_first():
+            return
         newest = max(self.steps(), default=-1)
         for folder in sorted(Path(self._dir).glob(f"{PREFIX}_*{_UNFINISHED}*")):
             digits = folder.name.split(".")[0].removeprefix(f"{PREFIX}_")
-            if digits.isdigit() and int(digits) <= newest and jax.process_index() == 0:
+            if digits.isdigit() and int(digits) <= newest:
                 shutil.rmtree(folder, ignore_errors=True)
             else:
                 say(f"checkpoint {folder} was never finished and is passed over")
 
     def _set_aside(self, step: int) -> None:
         """Renames a damaged checkpoint, so that its step can be saved again."""
-        name = f"corrupt_{PREFIX}_{step}"
-        while (self._dir / name).exists():
-            name += "_"
-        if jax.process_index() == 0:
+        if hosts.is_first():
+            name = f"corrupt_{PREFIX}_{step}"
+            while (self._dir / name).exists():
+                name += "_"
             (self._dir / f"{PREFIX}_{step}").rename(self._dir / name)
+            say(f"the damaged {PREFIX}_{step} is now {self._dir / name}")
+        hosts.wait_for_all(f"{PREFIX}_{step} is set aside")
         self._manager.reload()
-        say(f"the damaged {PREFIX}_{step} is now {self._dir / name}")
 
 
 def restore_params(path: str | os.PathLike, *layouts: PyTree, cast_from: str = "") -> PyTree:

@@ -25,7 +25,7 @@ from flan_jax.core.tree import PyTree
 from flan_jax.data import loader
 from flan_jax.data.loader import TrainInput
 from flan_jax.models.t5 import T5
-from flan_jax.parallel import arrays
+from flan_jax.parallel import arrays, hosts
 from flan_jax.parallel.mesh import MeshShape, make_mesh
 from flan_jax.parallel.rules import preset, resolve
 from flan_jax.training import checkpoints as checkpoints_lib
@@ -193,8 +193,10 @@ def train(
             )
         )
         train_state, data_state = _start(model, config, checkpoints, init_key, mesh, info)
-        hosts = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-        iterator = stack.enter_context(contextlib.closing(open_data(data, data_state, **hosts)))
+        with hosts.all_or_none():
+            iterator = stack.enter_context(
+                contextlib.closing(open_data(data, data_state, **hosts.place()))
+            )
         num_members = losses.padded_num_members(len(iterator.member_names))
         resume_step = int(train_state.step)
         run = _Run(
@@ -209,7 +211,9 @@ def train(
             mesh=mesh,
             iterator=iterator,
             checkpoints=checkpoints,
-            writer=stack.enter_context(MetricWriter(config.model_dir, resume_step=resume_step)),
+            writer=stack.enter_context(MetricWriter(config.model_dir, resume_step=resume_step))
+            if hosts.is_first()
+            else None,
             guard=stack.enter_context(PreemptionGuard()),
             info={**info, "seed": config.seed, "step_offset": config.step_offset},
             eval_batches=eval_batches,
@@ -281,7 +285,7 @@ class _Run:
     mesh: Mesh
     iterator: TrainIterator
     checkpoints: Checkpoints
-    writer: MetricWriter
+    writer: MetricWriter | None  # process 0 has it
     guard: PreemptionGuard
     info: dict[str, Any]
     eval_batches: Callable[[], Iterable[HostBatch]] | None
@@ -341,7 +345,7 @@ class _Run:
         """Makes the evaluation of the step gone on from, if a stop came before it was done."""
         records = writers.read_metrics(self.config.model_dir)
         self.results = {r["kind"]: r for r in records if r["kind"] in ("train", "eval")}
-        is_done = self.results.get("eval", {}).get("step") == self.step
+        is_done = hosts.agreed(self.results.get("eval", {}).get("step") == self.step)
         if self.step > self.config.step_offset and self._evaluation_is_due() and not is_done:
             try:
                 with self.guard.interruptible():
@@ -455,7 +459,7 @@ class _Run:
     def _log(self, step: int, kind: str, found: Mapping[str, Any]) -> None:
         if kind != "data":
             self.results[kind] = dict(found)
-        if jax.process_index() == 0:
+        if self.writer is not None:
             self.writer.write(step, kind, found)
 
 

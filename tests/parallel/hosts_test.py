@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the environment says of a job's processes; `training/distributed_test.py` runs real ones."""
 
-import jax
+import subprocess
+import sys
+
 import pytest
 
-from flan_jax.core.errors import UsageError
+from flan_jax.core.errors import EXIT_FAILED, UsageError
 from flan_jax.parallel import hosts
+from tests import host_processes
 
 GIVEN = {
     "JAX_COORDINATOR_ADDRESS": "host-0:1234",
@@ -21,9 +24,9 @@ def test_the_environment_says_which_process_this_is():
         "coordinator_address": "host-0:1234",
         "num_processes": 4,
         "process_id": 3,
-        "initialization_timeout": 7,
+        "timeout_s": 7,
     }
-    assert hosts.from_environment(GIVEN)["initialization_timeout"] == 300
+    assert hosts.from_environment(GIVEN)["timeout_s"] == 300
 
 
 @pytest.mark.parametrize(
@@ -46,14 +49,29 @@ def test_wrong_variables_are_named(changed, message):
 
 
 def test_a_process_alone_waits_for_nobody():
-    with hosts.joined():
-        assert not hosts.is_shared() and hosts.is_first()
-        assert hosts.place() == {"process_index": 0, "process_count": 1}
-        hosts.wait_for_all("here")
-        assert hosts.agreed(True) and not hosts.agreed(False)
+    hosts.join()
+    assert not hosts.is_shared() and hosts.is_first()
+    assert hosts.place() == {"process_index": 0, "process_count": 1}
+    hosts.wait_for_all("here")
+    assert hosts.agreed(True) and not hosts.agreed(False)
     with pytest.raises(UsageError, match="mine"):
         with hosts.all_or_none():
             raise UsageError("mine")
-    with pytest.raises(jax.errors.JaxRuntimeError, match="alone"):
-        with hosts.joined():
-            raise jax.errors.JaxRuntimeError("alone")
+
+
+@pytest.mark.slow  # two Python processes that import jax and wait for a second: 5 s
+@pytest.mark.parametrize("index", [0, 1])
+def test_who_does_not_meet_the_others_in_time_ends_in_one_line(index):
+    port = host_processes.free_port()
+    ended = subprocess.run(
+        [sys.executable, "-c", "from flan_jax.parallel import hosts; hosts.join()"],
+        env={**host_processes.environment(2, index, port), hosts.TIMEOUT_VARIABLE: "1"},
+        cwd=host_processes.ROOT, stderr=subprocess.PIPE, text=True, timeout=60,
+    )  # fmt: skip
+    assert ended.returncode == EXIT_FAILED
+    told, error = ended.stderr.splitlines()
+    assert told == f"hosts: process {index} of 2, waiting for the others at localhost:{port}"
+    assert error.startswith(
+        f"flan-jax: error: process {index} of 2 did not meet the others at localhost:{port} "
+        "within 1 s; start all 2 with the same JAX_COORDINATOR_ADDRESS"
+    )
