@@ -169,6 +169,13 @@ def test_every_split_is_equally_likely_and_none_is_empty():
     assert min(found.values()) > 850 and max(found.values()) < 1150
 
 
+def test_1024_tokens_hold_what_the_page_says():
+    # docs/pretraining.md; half noise in spans of three runs out of sentinels first.
+    room = Room(1024, 1024, NUM_SENTINELS)
+    assert corruption.chunk_length(corruption.T5_SPANS, room) == 1137
+    assert corruption.chunk_length(corruption.UL2R[3], room) == 602
+
+
 def test_ul2r_fills_both_sides():
     # 2,048 tokens are 1,024 in and 1,024 out, EOS and mode among them.
     denoiser, room = corruption.UL2R[0], Room(1024, 1024, NUM_SENTINELS, 3)
