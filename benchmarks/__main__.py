@@ -26,7 +26,15 @@ HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "performance.md"
 RESULTS = HERE.parent / "docs" / "performance"
 # The order of the page.
-BENCHMARKS = ("train_step", "input_pipeline", "packing_fill", "collection", "startup", "decode")
+BENCHMARKS = (
+    "train_step",
+    "input_pipeline",
+    "input_scale",
+    "packing_fill",
+    "collection",
+    "startup",
+    "decode",
+)
 
 # A block of the page: what is between its two markers is written, never edited.
 _BLOCK = "<!-- {mark} of python benchmarks {name} -->"

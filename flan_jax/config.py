@@ -26,6 +26,7 @@ from flan_jax.core import errors
 CONFIGURABLES = {
     "build": "flan_jax.jobs:build",
     "TrainInput": "flan_jax.data.loader:TrainInput",
+    "SeqioInput": "flan_jax.data.seqio_loader:SeqioInput",
     "T5": "flan_jax.models.t5:T5",
     "T5Config": "flan_jax.models.t5:T5Config",
     "MeshShape": "flan_jax.parallel.mesh:MeshShape",
@@ -71,6 +72,7 @@ MACROS = {
     "OPTIMIZER": Macro("optimizer; runs/adafactor.gin and its like bind it", "@Adafactor()"),
     "VOCAB_SIZE": Macro("embedding rows: the vocabulary's ids, rounded up to 128s", "32128"),
     "LOSS_NORMALIZING_FACTOR": Macro("what the summed loss is divided by", "233472"),
+    "USE_CACHED_TASKS": Macro("read SeqIO's offline cache (runs/finetune_seqio.gin)", "True"),
     "SEED": Macro("seed of initialization, data order and dropout", "0"),
     "VOCABULARY": Macro("'bytes', a sentencepiece.model, or package:NAME/PATH", "bytes", True),
     "STORE_DIR": Macro("built token store; made by the run if absent", "stores/mini", True),

@@ -24,8 +24,10 @@ from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
 from flan_jax.core import errors, files, modules, settings
 from flan_jax.core.progress import say
 from flan_jax.core.tree import PyTree
-from flan_jax.data import features
+from flan_jax.data import features, seqio_loader
 from flan_jax.data.loader import TrainInput
+from flan_jax.data.seqio_loader import SeqioInput
+from flan_jax.data.windows import LAYOUTS
 from flan_jax.evals import runner
 from flan_jax.evals.runner import EvalConfig, Evaluation
 from flan_jax.models.t5 import T5
@@ -139,7 +141,7 @@ def _finished_mixtures(path: str) -> set[str] | None:
 def train(
     *,
     model: T5,
-    data: TrainInput,
+    data: TrainInput | SeqioInput,
     config: TrainConfig,
     build: BuildStore | None = None,
     evaluation: EvalConfig | None = None,
@@ -151,13 +153,21 @@ def train(
 
     Args:
         model: the model.
-        data: what to train on.
+        data: what to train on: a token store, or a SeqIO mixture as it is.
         config: optimizer, steps, folder and periods.
         build: makes the store if `data.store` is none yet.
-        evaluation: what to evaluate by decoding at each evaluation; None: the loss only.
+        evaluation: what to evaluate by decoding at each evaluation; None: the loss only. With a
+            SeqIO mixture nothing is evaluated: `evaluate` does it, from a store.
         operative_config: gives the configuration that checkpoints carry.
     """
     hosts.join()
+    if isinstance(data, SeqioInput):
+        return _train_on_seqio(model, data, config, evaluation, operative_config)
+    if data.layout != LAYOUTS[0]:
+        raise errors.UsageError(
+            f"TrainInput.layout {data.layout!r} is for decoder-only models, and T5 is none; leave "
+            "it out"
+        )
     with hosts.all_or_none():
         files.check_folder(config.model_dir, "MODEL_DIR")
         store = open_store(data.store, data.mixture, build)
@@ -186,6 +196,36 @@ def train(
             "gin": operative_config(),
             "code_version": flan_jax.__version__,
             "vocabulary": store.vocabulary,
+        },
+    )
+
+
+def _train_on_seqio(
+    model: T5,
+    data: SeqioInput,
+    config: TrainConfig,
+    evaluation: EvalConfig | None,
+    operative_config: Callable[[], str],
+) -> TrainResult:
+    if evaluation is not None:
+        raise errors.UsageError(
+            "train.evaluation needs a token store, and train.data is a SeqIO mixture; leave "
+            "it out, and run flan-jax eval afterwards"
+        )
+    files.check_folder(config.model_dir, "MODEL_DIR")
+    vocabulary = load_vocabulary(data.vocabulary)
+    names = ("name", "fingerprint", "size", "padded_size", "eos_id")
+    facts = {name: getattr(vocabulary, name) for name in names}
+    _check_rows(model, facts, f"mixture {data.mixture!r}")
+    return loop.train(
+        model=model,
+        data=data,
+        config=config,
+        open_data=seqio_loader.open_train,
+        info={
+            "gin": operative_config(),
+            "code_version": flan_jax.__version__,
+            "vocabulary": facts,
         },
     )
 
@@ -344,11 +384,15 @@ def _vocabulary_of(store: Store) -> Vocabulary:
 
 def _check_model(model: T5, store: Store) -> None:
     """Checks that every token id of the store has a row in the model's embedding table."""
-    rows, needed = model.config.vocab_size, store.vocabulary["padded_size"]
-    if rows < store.vocabulary["size"]:
+    _check_rows(model, store.vocabulary, str(store.path))
+
+
+def _check_rows(model: T5, vocabulary: Mapping[str, Any], of: str) -> None:
+    rows = model.config.vocab_size
+    if rows < vocabulary["size"]:
         raise errors.UsageError(
-            f"the model has {rows} embedding rows, but the vocabulary of {store.path} has "
-            f"{store.vocabulary['size']} ids; set VOCAB_SIZE={needed}"
+            f"the model has {rows} embedding rows, but the vocabulary of {of} has "
+            f"{vocabulary['size']} ids; set VOCAB_SIZE={vocabulary['padded_size']}"
         )
 
 

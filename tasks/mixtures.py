@@ -5,6 +5,7 @@
 A new family is one file in tasks/ and one line here.
 """
 
+import tasks.corpus
 import tasks.cot
 import tasks.dialog.tasks
 import tasks.flan2022
@@ -23,4 +24,5 @@ FAMILIES = (
     tasks.niv2,
     tasks.cot,
     tasks.flan2022,
+    tasks.corpus,
 )

@@ -129,6 +129,12 @@ def test_measures_both_sides(name, tmp_path):
     check_quick_run(name, tmp_path)
 
 
+# Four small stores, each read by a process of its own, and one by workers.
+@pytest.mark.slow
+def test_input_scale_measures_every_store(tmp_path):
+    check_quick_run("input_scale", tmp_path)
+
+
 def test_no_packer_goes_below_the_least_rows_and_some_reach_them(load):
     """Beside the fewest bins found by trying all ways."""
     packing_fill, random, num_equal = load("packing_fill"), np.random.default_rng(0), 0

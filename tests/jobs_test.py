@@ -3,6 +3,7 @@
 """The main job end to end through the command line, at the smallest shape."""
 
 import json
+import shutil
 
 import pytest
 
@@ -157,3 +158,53 @@ def test_a_sweep_runs_skips_what_is_done_and_is_reported(folder, capsys):
     page = (out / "report" / "report.html").read_text()
     assert "A trial" in page and "held" in page.lower()
     assert (out / "report" / "task_scaling.png").stat().st_size > 10_000
+
+
+SEQIO_RUN = """
+include 'models/tiny.gin'
+include 'runs/finetune_seqio.gin'
+include 'runs/adamw_cosine.gin'
+MIXTURE_OR_TASK_NAME = 'mini_4'
+MIXTURE_OR_TASK_MODULE = 'tasks.mini.mixtures'
+TASK_FEATURE_LENGTHS = {'inputs': 128, 'targets': 32}
+VOCABULARY = 'package:tasks/mini/vocabulary/sentencepiece.model'
+VOCAB_SIZE = 896
+BATCH_SIZE = 8
+DROPOUT_RATE = 0.1
+LEARNING_RATE = 3e-3
+TRAIN_STEPS = 6
+WARMUP_STEPS = 2
+CHECKPOINT_PERIOD = 3
+TrainConfig.log_period = 1
+"""
+
+
+def test_a_seqio_mixture_is_trained_on_without_a_store(tmp_path, capsys):
+    recipe = tmp_path / "run.gin"
+    recipe.write_text(SEQIO_RUN)
+
+    def train(name: str, *argv: str, code: int = 0) -> list[float]:
+        folder = tmp_path / name
+        command = ["train", "--gin_file", str(recipe), f"--gin.MODEL_DIR={folder}", *argv]
+        assert main.main(command) == code
+        if code:
+            return []
+        rows = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
+        return [row["loss"] for row in rows if row["kind"] == "train"]
+
+    whole = train("whole")
+    assert len(whole) == 6 and whole[-1] < whole[0]
+    shutil.copytree(tmp_path / "whole", tmp_path / "stopped")
+    shutil.rmtree(tmp_path / "stopped" / "checkpoint_6")
+    assert train("stopped") == whole
+    said = capsys.readouterr().err
+    assert "reading again the 3 batches" in said
+    assert not (tmp_path / "stores").exists()
+    train("whole", "--gin.USE_CACHED_TASKS=True", code=2)
+    train("cached", "--gin.USE_CACHED_TASKS=True", code=2)
+    assert "4 of 4 tasks are in no SeqIO cache" in capsys.readouterr().err
+
+
+def test_a_decoder_layout_is_refused_for_t5(folder, capsys):
+    run(folder, "train", "--gin.TrainInput.layout='decoder'", code=2)
+    assert "for decoder-only models" in capsys.readouterr().err

@@ -11,6 +11,7 @@
         target_lengths.npy               likewise
         examples.jsonl                   the texts, references and metadata, a line an example
         done.json                        written last: the folder is whole, and of which build
+    STORE/rows/                          row counts of streams (data/row_index.py); may be deleted
     STORE/building/                      parts of a build that is not finished (staging.py)
 
 Opening a store compares the size of every file with the manifest; `verify` compares hashes.

@@ -17,12 +17,12 @@ import numpy as np
 from absl import flags
 
 from flan_jax.collection.store import Store
-from flan_jax.core.errors import UsageError
+from flan_jax.core.errors import UsageError, unknown_name
 from flan_jax.core.progress import say
-from flan_jax.data import packing, row_index
+from flan_jax.data import row_index
 from flan_jax.data.mixture import MAX_POSITION, MixtureState
 from flan_jax.data.packing import Batch
-from flan_jax.data.windows import RowStream, Window, WindowPlanner
+from flan_jax.data.windows import LAYOUTS, RowStream, Window, WindowPlanner
 
 STATE_FORMAT = 1
 
@@ -51,6 +51,8 @@ class TrainInput:
     num_workers: int = 0
     # False: one example a row.
     pack: bool = True
+    # "encoder_decoder"; or "decoder": inputs and targets in one row, as long as both lengths.
+    layout: str = LAYOUTS[0]
 
     MAY_CHANGE = ("store", "num_workers")  # when a run goes on; the store's content may not
 
@@ -64,6 +66,8 @@ class TrainInput:
             raise UsageError(f"batch_size must be > 0, got {self.batch_size}")
         if self.num_workers < 0:
             raise UsageError(f"num_workers must be >= 0, got {self.num_workers}")
+        if self.layout not in LAYOUTS:
+            raise unknown_name("layout", self.layout, LAYOUTS)
         if self.feature_lengths is not None:
             names = [name for name, _ in self.feature_lengths]
             if names != ["inputs", "targets"]:
@@ -76,7 +80,7 @@ class TrainInput:
         return RowStream(
             store=str(self.store), split="train", rates=rates, seed=self.seed,
             window_examples=self.window_examples, max_input=lengths["inputs"],
-            max_target=lengths["targets"], pack=self.pack,
+            max_target=lengths["targets"], pack=self.pack, layout=self.layout,
         )  # fmt: skip
 
 
@@ -202,19 +206,23 @@ class TrainIterator(Iterator[Batch]):
 
         `examples`, their `shares` and `epochs` per task count from the first step of the run, as
         do `repeats`, examples beyond a first pass, of the tasks that have some; `fill` is the part
-        of the positions of `inputs` and of `targets` that held tokens since the iterator opened.
+        of the positions of `inputs` and of `targets` (of a decoder's `rows`) that held tokens since
+        the iterator opened.
         """
         seen = self._seen()
         epochs, shares = seen / self._schedule.num_examples, seen / max(seen.sum(), 1)
         repeats = np.maximum(seen - self._schedule.num_examples, 0).tolist()
-        lengths = np.array([self._stream.max_input, self._stream.max_target])
-        fill = self._num_tokens / np.maximum(self._num_rows * lengths, 1)
+        lengths = np.array(list(self._stream.row_lengths.values()))
+        is_one = len(lengths) == 1
+        num_tokens = self._num_tokens.sum(keepdims=True) if is_one else self._num_tokens
+        fill = num_tokens / np.maximum(self._num_rows * lengths, 1)
+        sides = ("rows",) if is_one else ("inputs", "targets")
         return {
             "examples": dict(zip(self.member_names, seen.tolist(), strict=True)),
             "shares": dict(zip(self.member_names, shares.tolist(), strict=True)),
             "epochs": dict(zip(self.member_names, epochs.tolist(), strict=True)),
             "repeats": {n: num for n, num in zip(self.member_names, repeats, strict=True) if num},
-            "fill": {"inputs": float(fill[0]), "targets": float(fill[1])},
+            "fill": dict(zip(sides, fill.tolist(), strict=True)),
         }
 
     def _seen(self) -> np.ndarray:
@@ -257,7 +265,7 @@ class TrainIterator(Iterator[Batch]):
         inside = slice(splits[0], splits[-1])
         tasks = window["tasks"][inside]
         inputs, targets = window["input_lengths"][inside], window["target_lengths"][inside]
-        return packing.pack_rows(
+        return self._stream.pack_rows(
             tokens=self._store.gather(
                 self._stream.split,
                 self.member_names,
@@ -269,8 +277,6 @@ class TrainIterator(Iterator[Batch]):
             target_lengths=targets,
             task_ids=tasks,
             splits=splits - splits[0],
-            max_input=self._stream.max_input,
-            max_target=self._stream.max_target,
         )
 
     def _count(self, window: Window, low: int, high: int) -> None:

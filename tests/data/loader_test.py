@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training batches: the same rows for any hosts, workers and restarts, and nothing lost."""
 
+import dataclasses
 import json
 from collections import Counter
 
@@ -269,3 +270,25 @@ def test_the_configuration_is_hashable(store):
     assert hash(config(store, **dicts)) == hash(config(store, **pairs))
     with pytest.raises(UsageError, match=r"must be of 'inputs' and 'targets', got \['input'\]"):
         config(store, feature_lengths={"input": 4})
+
+
+def test_rows_of_a_decoder_hold_both_sides_and_go_on_exactly(make_store):
+    store = make_store({"a": 60, "b": 40})
+    config = TrainInput(store=str(store.path), batch_size=4, window_examples=50, layout="decoder")
+    with open_train(config) as batches:
+        first = [next(batches) for _ in range(20)]
+        state, report, expected = batches.state(), batches.report(), next(batches)
+    lengths = store.feature_lengths
+    assert first[0]["decoder_target_tokens"].shape == (4, sum(lengths.values()))
+    assert 0.8 < report["fill"]["rows"] <= 1 and list(report["fill"]) == ["rows"]
+    for going_on in ({"state": state}, {"step": 20}):
+        with open_train(config, **going_on) as batches:
+            again = next(batches)
+        assert again.keys() == expected.keys()
+        for name in expected:
+            np.testing.assert_array_equal(again[name], expected[name], err_msg=name)
+    other = dataclasses.replace(config, layout="encoder_decoder")
+    with pytest.raises(UsageError, match="feature_lengths"):
+        open_train(other, state)
+    with pytest.raises(UsageError, match="'decodr'; did you mean 'decoder'"):
+        dataclasses.replace(config, layout="decodr")
