@@ -42,6 +42,17 @@ ROUND_S = 3.0
 QUICK_ROUND_S = 0.5
 
 
+# Of a chip, bf16 (Google Cloud's pages of each TPU generation), and chips of a host VM.
+PEAK_TFLOPS = {"v3": 123, "v4": 275, "v5e": 197, "v5p": 459, "v6e": 918, "tpu7x": 2307}
+CHIPS_A_HOST = 4
+# T5 1.1 (models/presets.py).
+PARAMETERS = {
+    "small": 76_961_152, "base": 247_577_856, "large": 783_150_080, "xl": 2_849_757_184,
+    "xxl": 11_135_332_352,
+}  # fmt: skip
+ROW_TOKENS = 2_048 + 512
+
+
 def write_store(root: Path, num_examples: int, num_tasks: int) -> None:
     """Writes a store of `num_tasks` equal tasks that share their files."""
     from flan_jax.collection import store as store_lib
@@ -269,11 +280,34 @@ def worker_table(stores: dict[tuple[int, int], str], args: argparse.Namespace) -
     return table
 
 
+def host_table(workers: Table) -> Table:
+    """Returns how many times over one host feeds its own chips, by model size and chip."""
+    fed = max(row[1].median for row in workers.rows)
+    table = Table(
+        f"Input at scale, hosts: {fed:,.0f} rows/s fed by one host to what its {CHIPS_A_HOST} "
+        "chips consume at the most",
+        {"model": "", "parameters": ",d", "v4 rows/s": ",.0f"} | dict.fromkeys(PEAK_TFLOPS, ".1f"),
+        "v4 rows/s: what a host of that many v4 chips consumes at its peak. Then ratios: fed / "
+        f"consumed, above 1 input is never\nwaited for. A row of {ROW_TOKENS:,} positions costs "
+        "3 x parameters x positions (Chung et al. 2022's rule for encoder-decoders);\nchips are "
+        "taken at their whole bf16 peak, of which training reaches a half at best. The host here "
+        "has two cores.",
+    )  # fmt: skip
+    for name, num_params in PARAMETERS.items():
+        needs = {
+            chip: CHIPS_A_HOST * peak * 1e12 / (3 * num_params * ROW_TOKENS)
+            for chip, peak in PEAK_TFLOPS.items()
+        }
+        table.add(name, num_params, needs["v4"], *(fed / need for need in needs.values()))
+    return table
+
+
 def measure(args: argparse.Namespace) -> list[Table]:
     """Returns the tables."""
     with tempfile.TemporaryDirectory() as folder:
         stores = _stores(args, folder)
-        return [*scale_tables(stores, args), worker_table(stores, args)]
+        workers = worker_table(stores, args)
+        return [*scale_tables(stores, args), workers, host_table(workers)]
 
 
 def main() -> int:
