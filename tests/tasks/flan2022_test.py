@@ -157,6 +157,18 @@ def test_one_task_of_each_family_is_built_with_what_is_here(one_task_each, tmp_p
     assert rate == pytest.approx(paper.PROPORTIONS_B["t0_sf"] / total)
 
 
+# Two worker processes import SeqIO.
+@pytest.mark.slow
+def test_workers_register_a_variant_too(tmp_path):
+    store = build.build(
+        mixture="mini_heldout_skills_zero_shot", out=tmp_path / "store", vocabulary="bytes",
+        feature_lengths={"inputs": 512, "targets": 256}, limit=3, num_workers=2,
+        module_imports=["tasks.mini.mixtures"],
+    )  # fmt: skip
+    assert len(store.manifest["rates"]) == 8
+    assert all(name.endswith(".zero_shot") for name in store.manifest["rates"])
+
+
 def test_exemplar_policy_of_a_build_wins(one_task_each, tmp_path):
     def built(policy: str | None):
         store = build.build(
