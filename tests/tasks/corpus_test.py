@@ -26,8 +26,10 @@ TOKENS = load_vocabulary("bytes")
 
 
 @pytest.fixture(autouse=True)
-def registered():
-    """The test's own corpus, under every denoiser."""
+def registered(monkeypatch):
+    """The test's own corpus, under every denoiser, known to no other test."""
+    for kind in (seqio.TaskRegistry, seqio.MixtureRegistry):
+        monkeypatch.setattr(kind, "_REGISTRY", dict(kind._REGISTRY))
     registry.use_vocabulary("bytes")
     tasks_corpus.register(NAME, corpus.FolderDocuments(VARIABLE))
     yield
