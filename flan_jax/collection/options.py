@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from flan_jax.core.errors import unknown_name
 from flan_jax.core.rng import ExampleKey
 
-# What a task draws from that names no styles.
+# What a task draws from that names basic styles or none.
 BASIC_HEADERS = (
     "Options:", "OPTIONS:", "Choices:", "Answer choices:", "Possible answers:", "Choose from:",
     "Pick one:", "Select one of these:", "The options are:", "",
@@ -157,9 +157,13 @@ class Listing:
 
 
 def draw_listing(key: ExampleKey, names: Sequence[str] = ()) -> Listing:
-    """Returns a header and one of the styles `names` (basic ones of both if empty)."""
+    """Returns a header and one of the styles `names` (of the basic ones if empty).
+
+    Basic styles have basic headers.
+    """
     style = STYLES[key.choice("option_style", names or _BASIC)]
-    return Listing(style, key.choice("option_header", HEADERS if names else BASIC_HEADERS))
+    headers = BASIC_HEADERS if BASIC_STYLES.keys() >= set(names) else HEADERS
+    return Listing(style, key.choice("option_header", headers))
 
 
 def check_styles(names: Sequence[str], task: str) -> None:

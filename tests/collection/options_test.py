@@ -46,8 +46,11 @@ def test_listing_is_drawn_by_key_from_the_named_styles():
     assert drawn == set(options.BASIC_STYLES)
     assert {options.draw_listing(key, ["dash"]).style.name for key in keys} == {"dash"}
     assert {options.draw_listing(key).header for key in keys} == set(options.BASIC_HEADERS)
-    named = {options.draw_listing(key, ["dash"]).header for key in keys}
-    assert named == set(options.HEADERS)
+    for names, headers in (
+        (["dash", "upper_dot"], options.BASIC_HEADERS),
+        (["dash", "upper_colon"], options.HEADERS),
+    ):
+        assert {options.draw_listing(key, names).header for key in keys} == set(headers)
     assert options.draw_listing(keys[0]) == options.draw_listing(ExampleKey(0, "t", 0))
 
 

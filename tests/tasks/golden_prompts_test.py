@@ -32,6 +32,7 @@ NAMES = (
     "program_synthesis.dr_repair_plain_code",
     "program_synthesis.dr_repair_plain_code_input_inversion",
     "mini.cot.country_done",
+    "mini.muffin.thing_done",
 )
 NUM_EACH = 4
 
