@@ -16,6 +16,7 @@ import numpy as np
 from flan_jax.core import modules
 from flan_jax.core.errors import UsageError, unknown_name
 from flan_jax.core.progress import Progress, say
+from flan_jax.data import resuming
 from flan_jax.data.packing import DECODER_FEATURES, ENCODER_FEATURES, Batch
 
 STATE_FORMAT = 1
@@ -75,19 +76,13 @@ def open_train(
     Raises:
         UsageError: the configuration does not fit the registry, the hosts, or the state.
     """
-    if not 0 <= process_index < process_count or config.batch_size % process_count:
-        raise UsageError(
-            f"batch_size {config.batch_size} cannot be shared by {process_count} processes "
-            f"(this is number {process_index}); make it a multiple of their number"
-        )
+    mine = resuming.rows_of_process(config.batch_size, process_index, process_count)
     identity = dataclasses.asdict(config)
     for name in (*config.MAY_CHANGE, "module_imports"):
         del identity[name]
     identity["feature_lengths"] = [list(pair) for pair in config.feature_lengths]
     if state is not None:
         _check_state(state, identity)
-    per_host = config.batch_size // process_count
-    mine = slice(process_index * per_host, (process_index + 1) * per_host)
     return SeqioIterator(config, identity, 0 if state is None else state["step"], mine)
 
 
@@ -229,10 +224,4 @@ def _up_to_last(tokens: np.ndarray) -> np.ndarray:
 def _check_state(state: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     if state.get("format") != STATE_FORMAT or "step" not in state:
         raise UsageError("the checkpoint's input state is none of a SeqIO input; use its own input")
-    for name, value in identity.items():
-        if state["identity"].get(name) != value:
-            raise UsageError(
-                f"cannot go on with the training input: the checkpoint was made with {name} "
-                f"{state['identity'].get(name)!r}, this run has {value!r}; use the same or start "
-                "in a new model directory"
-            )
+    resuming.check_identity(state["identity"], identity)
