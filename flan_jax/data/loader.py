@@ -19,14 +19,14 @@ from absl import flags
 from flan_jax.collection.store import Store
 from flan_jax.core.errors import UsageError, unknown_name
 from flan_jax.core.progress import say
-from flan_jax.data import row_index
+from flan_jax.data import resuming, row_index
 from flan_jax.data.mixture import MAX_POSITION, MixtureState
 from flan_jax.data.packing import Batch
 from flan_jax.data.windows import LAYOUTS, RowStream, Window, WindowPlanner
 
 STATE_FORMAT = 1
 
-_NUM_NAMED = 5  # tasks that a line about repeats names
+_NUM_NAMED = 3  # tasks that the line about repeats names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class TrainInput:
         lengths = dict(self.feature_lengths or store.feature_lengths)
         rates = self.rates or tuple(sorted(store.mixture_rates(self.mixture).items()))
         return RowStream(
-            store=str(self.store), split="train", rates=rates, seed=self.seed,
+            store=str(store.path), split="train", rates=rates, seed=self.seed,
             window_examples=self.window_examples, max_input=lengths["inputs"],
             max_target=lengths["targets"], pack=self.pack, layout=self.layout,
         )  # fmt: skip
@@ -106,11 +106,7 @@ def open_train(
         UsageError: the configuration does not fit the store, the hosts, or the state.
         DataError: the store is damaged.
     """
-    if not 0 <= process_index < process_count or config.batch_size % process_count:
-        raise UsageError(
-            f"batch_size {config.batch_size} cannot be shared by {process_count} processes "
-            f"(this is number {process_index}); make it a multiple of their number"
-        )
+    mine = resuming.rows_of_process(config.batch_size, process_index, process_count)
     store = Store.open(config.store)
     stream = config.stream(store)
     stream.check(store)
@@ -122,13 +118,13 @@ def open_train(
     elif step is not None:
         place = row_index.find_row(stream, store, step * config.batch_size)
         state = {"step": step, **dataclasses.asdict(place)}
-    return TrainIterator(config, store, stream, identity, state, process_index, process_count)
+    return TrainIterator(config, store, stream, identity, state, mine)
 
 
 class TrainIterator(Iterator[Batch]):
     """Endless batches of this process's rows. Close it, or use it in a `with` block."""
 
-    def __init__(self, config, store, stream, identity, state, process_index, process_count):
+    def __init__(self, config, store, stream, identity, state, mine):
         self._config, self._store, self._stream = config, store, stream
         self._identity = identity
         self._schedule = stream.schedule(store)
@@ -139,12 +135,12 @@ class TrainIterator(Iterator[Batch]):
         self._counts = (
             self._schedule.start() if start is None else self._schedule.from_json(start)
         ).counts
-        self._per_host = config.batch_size // process_count
-        self._mine = slice(process_index * self._per_host, (process_index + 1) * self._per_host)
+        self._mine = mine
         self._windows = _open_windows(WindowPlanner(stream, self._window, start), config)
         self._current: Window | None = None
         self._num_rows, self._num_tokens = 0, np.zeros(2, np.int64)
-        self._tells, self._num_told = process_index == 0, 0
+        # Whether to say when the first pass over a task ends, where none has; one process does.
+        self._tells = mine.start == 0 and bool((self._counts <= self._schedule.num_examples).all())
 
     @property
     def member_names(self) -> tuple[str, ...]:
@@ -233,20 +229,16 @@ class TrainIterator(Iterator[Batch]):
         return self._counts + np.bincount(self._current["tasks"][:num], minlength=len(self._counts))
 
     def _tell_repeats(self) -> None:
-        """Says which tasks are past one pass: the first ones, then whenever twice as many are."""
-        passes = self._seen() / self._schedule.num_examples
-        repeated = np.flatnonzero(passes > 1)
-        num, total = len(repeated), len(passes)
-        if num <= self._num_told or not (num >= 2 * self._num_told or num == total):
+        """Says once that a task is past one pass; `report` counts the repeats from there on."""
+        repeated = np.flatnonzero(self._seen() > self._schedule.num_examples)
+        if not len(repeated):
             return
-        self._num_told = num
-        most = repeated[np.argsort(-passes[repeated], kind="stable")][:_NUM_NAMED]
-        named = ", ".join(f"{self.member_names[at]!r} ({passes[at]:.2f} passes)" for at in most)
+        self._tells = False
+        named = ", ".join(repr(self.member_names[at]) for at in repeated[:_NUM_NAMED])
+        more = f" and {len(repeated) - _NUM_NAMED} more" if len(repeated) > _NUM_NAMED else ""
         say(
-            f"train input: at step {self._step} {num} of {total} task(s) have examples seen more "
-            f"than once: {named}"
-            + (f" and {num - len(most)} more" if num > len(most) else "")
-            + "; fewer steps or a lower rate would keep to one pass"
+            f"train input: from step {self._step} on examples are seen more than once, first of "
+            f"{named}{more}; `repeats` in metrics.jsonl counts them"
         )
 
     def _load_window(self) -> Window:
@@ -306,11 +298,4 @@ def _check_state(state: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
             f"input state has format {state.get('format')!r}, this code reads {STATE_FORMAT}; "
             "start in a new model directory"
         )
-    saved = state["identity"]
-    for name, value in identity.items():
-        if saved.get(name) != value:
-            raise UsageError(
-                f"cannot go on with the training input: the checkpoint was made with {name} "
-                f"{saved.get(name)!r}, this run has {value!r}; use the same or start in a new "
-                "model directory"
-            )
+    resuming.check_identity(state["identity"], identity)
