@@ -18,8 +18,7 @@ import jax
 import numpy as np
 
 import flan_jax
-from flan_jax.collection import remote
-from flan_jax.collection.store import MANIFEST, Store, check_feature_lengths
+from flan_jax.collection.store import Store, check_feature_lengths, read_manifest
 from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
 from flan_jax.core import errors, files, modules, settings
 from flan_jax.core.progress import say
@@ -127,14 +126,11 @@ def _check_store(store: Store, vocabulary: str, lengths: Mapping[str, int], **nu
 
 
 def _finished_mixtures(path: str) -> set[str] | None:
-    if remote.is_remote(path):
-        content = remote.read_manifest(path, MANIFEST)
-        found = None if content is None else json.loads(content)
-    else:
-        manifest = Path(path) / MANIFEST
-        found = files.read_json(manifest) if manifest.is_file() else None
+    found = read_manifest(path)
     if found is None:
         return None
+    if not isinstance(found, dict):
+        raise errors.DataError(f"the manifest of {path} is none of a token store; build it again")
     return {*found.get("mixtures", {}), *found.get("tasks", {})}
 
 
@@ -207,16 +203,15 @@ def _train_on_seqio(
     evaluation: EvalConfig | None,
     operative_config: Callable[[], str],
 ) -> TrainResult:
-    if evaluation is not None:
-        raise errors.UsageError(
-            "train.evaluation needs a token store, and train.data is a SeqIO mixture; leave "
-            "it out, and run flan-jax eval afterwards"
-        )
-    files.check_folder(config.model_dir, "MODEL_DIR")
-    vocabulary = load_vocabulary(data.vocabulary)
-    names = ("name", "fingerprint", "size", "padded_size", "eos_id")
-    facts = {name: getattr(vocabulary, name) for name in names}
-    _check_rows(model, facts, f"mixture {data.mixture!r}")
+    with hosts.all_or_none():
+        if evaluation is not None:
+            raise errors.UsageError(
+                "train.evaluation needs a token store, and train.data is a SeqIO mixture; leave "
+                "it out, and run flan-jax eval afterwards"
+            )
+        files.check_folder(config.model_dir, "MODEL_DIR")
+        vocabulary = load_vocabulary(data.vocabulary).facts()
+        _check_rows(model, vocabulary, f"mixture {data.mixture!r}")
     return loop.train(
         model=model,
         data=data,
@@ -225,7 +220,7 @@ def _train_on_seqio(
         info={
             "gin": operative_config(),
             "code_version": flan_jax.__version__,
-            "vocabulary": facts,
+            "vocabulary": vocabulary,
         },
     )
 

@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import flan_jax
-from flan_jax.collection import beam_build, foreign, registry, staging, subsets, workers
+from flan_jax.collection import (
+    beam_build,
+    foreign,
+    registry,
+    remote,
+    staging,
+    subsets,
+    workers,
+)
 from flan_jax.collection import store as store_lib
 from flan_jax.collection.rendering import BEYOND_CAP, Dropped, render_task
 from flan_jax.collection.sources import describe
@@ -115,16 +123,19 @@ def build(
         mixtures=(mixture, *submixtures),
     )  # fmt: skip
     _check_arguments(plan, splits, num_workers)
+    if remote.is_remote(out):
+        raise UsageError(
+            f"a store is not built in a bucket: {out}; build it in a folder and copy that there"
+        )
     run_jobs = _job_runner(plan, num_workers, beam_runner, beam_options)
     _register(plan)
-    vocabulary_facts = _vocabulary_facts(load_vocabulary(vocabulary))
+    vocabulary_facts = load_vocabulary(vocabulary).facts()
     members = {name: _members(name, skip_unavailable) for name in (mixture, *submixtures)}
     tasks = sorted(set().union(*members.values()))
     skipped = sorted(set().union(*map(foreign.task_names, members)) - set(tasks))
     if skipped:
         more = f" and {len(skipped) - _NUM_NAMED} more" if len(skipped) > _NUM_NAMED else ""
         named = ", ".join(skipped[:_NUM_NAMED])
-        _say_shares(mixture)
         say(
             f"build: left out {len(skipped)} tasks whose data is not here, recorded in the "
             f"manifest: {named}{more}"
@@ -137,6 +148,8 @@ def build(
         mixtures = {
             name: registry.mixture_members(name, skip_missing=skip_unavailable) for name in members
         }
+        if skipped:
+            _say_shares(mixture, mixtures[mixture])
         entries: dict[str, dict[str, Any]] = {}
         for result in sorted(results, key=lambda r: (r.task, r.split)):
             entries.setdefault(result.task, {})[result.split] = result.entry
@@ -170,12 +183,11 @@ def _reasons(skipped: Sequence[str]) -> dict[str, list[str]]:
     return reasons
 
 
-def _say_shares(mixture: str) -> None:
+def _say_shares(mixture: str, rates: Mapping[str, float]) -> None:
     """Says what becomes of the declared proportions when tasks are left out."""
     if declared := registry.declared_shares(mixture):
-        found = registry.mixture_members(mixture, skip_missing=True)
         changes = [
-            f"{name} {100 * share:.1f} to {100 * sum(found.get(t, 0) for t in tasks):.1f} %"
+            f"{name} {100 * share:.1f} to {100 * sum(rates.get(t, 0) for t in tasks):.1f} %"
             for name, (share, tasks) in declared.items()
         ]
         say(f"build: shares of {mixture} without them: {', '.join(changes)}")
@@ -191,11 +203,6 @@ def _check_arguments(plan: _Plan, splits: Sequence[str], num_workers: int) -> No
         raise unknown_name("exemplar policy", plan.exemplar_policy, EXEMPLAR_POLICIES)
     if not splits or not set(splits) <= set(SPLITS):
         raise UsageError(f"splits must be out of {SPLITS}, got {tuple(splits)}")
-
-
-def _vocabulary_facts(vocabulary: Vocabulary) -> dict[str, Any]:
-    names = ("name", "fingerprint", "size", "padded_size", "eos_id")
-    return {name: getattr(vocabulary, name) for name in names}
 
 
 def _register(plan: _Plan) -> None:

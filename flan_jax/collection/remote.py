@@ -41,6 +41,15 @@ def read_manifest(path: str, name: str) -> bytes | None:
     return place.read_bytes() if place.exists() else None
 
 
+def read_json(path: str, name: str) -> Any:
+    """Returns the parsed manifest of a remote store, None if there is none."""
+    content = read_manifest(path, name)
+    try:
+        return None if content is None else json.loads(content)
+    except ValueError as error:
+        raise DataError(f"the manifest of {path} is not valid JSON ({error})") from None
+
+
 def local_copy(
     path: str,
     manifest_name: str,

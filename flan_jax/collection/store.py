@@ -203,6 +203,14 @@ def read_finished(folder: Path, key: str) -> dict[str, Any] | None:
     return entry if is_entry and not _size_problems(folder, entry) else None
 
 
+def read_manifest(path: str | os.PathLike) -> Any:
+    """Returns the manifest of a finished store, on disk or in a bucket; None if there is none."""
+    if remote.is_remote(path):
+        return remote.read_json(str(path), MANIFEST)
+    manifest = Path(path) / MANIFEST
+    return files.read_json(manifest) if manifest.is_file() else None
+
+
 class TaskStore:
     """The examples of one task's split."""
 

@@ -60,6 +60,11 @@ class Vocabulary(abc.ABC):
         """`size` rounded up to a multiple of 128: the embedding's rows."""
         return -(-self.size // PADDING_MULTIPLE) * PADDING_MULTIPLE
 
+    def facts(self) -> dict[str, Any]:
+        """Returns what stores and checkpoints keep of the vocabulary."""
+        names = ("name", "fingerprint", "size", "padded_size", "eos_id")
+        return {name: getattr(self, name) for name in names}
+
     @abc.abstractmethod
     def encode(self, text: str) -> list[int]:
         """Returns the ids of a text, without EOS."""

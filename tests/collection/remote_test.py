@@ -140,6 +140,23 @@ def test_no_store_there(bucket):
     assert jobs._finished_mixtures(URL) is None
 
 
+@pytest.mark.parametrize("content", ["[]", "{"])
+def test_jobs_refuse_a_foreign_manifest_in_one_line(bucket, content):
+    (bucket / "manifest.json").write_text(content)
+    with pytest.raises(DataError, match="manifest of gs://bucket/stores/mini"):
+        jobs._finished_mixtures(URL)
+
+
+def test_nothing_is_built_in_a_bucket(bucket, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="build it in a folder and copy that there"):
+        build.build(
+            mixture="mini_4", out=URL, vocabulary="bytes", module_imports=["tasks.mini.mixtures"],
+            feature_lengths={"inputs": 512, "targets": 64},
+        )  # fmt: skip
+    assert not (tmp_path / "gs:").exists()
+
+
 def test_jobs_find_the_mixtures_of_a_remote_store(bucket):
     assert "mini_4" in jobs._finished_mixtures(URL)
 
