@@ -25,12 +25,14 @@ import math
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
+from flan_jax.evals.metrics import Target, check_lengths, label_of
+
 YES, NO = "yes", "no"
 
 Answer = tuple[Hashable, str]
 
 
-def bleu(targets: Sequence[str | Sequence[str]], predictions: Sequence[str]) -> dict[str, float]:
+def bleu(targets: Sequence[Target], predictions: Sequence[str]) -> dict[str, float]:
     """Returns corpus BLEU as sacreBLEU computes it by default (13a tokens, cased, 4-grams)."""
     pairs = list(_pairs("bleu", targets, predictions))
     from sacrebleu.metrics import BLEU  # brings in much: only where BLEU is asked for
@@ -43,43 +45,31 @@ def bleu(targets: Sequence[str | Sequence[str]], predictions: Sequence[str]) -> 
     return {"bleu": BLEU().corpus_score([prediction for _, prediction in pairs], streams).score}
 
 
-def f1_yes(targets: Sequence[str | Sequence[str]], predictions: Sequence[str]) -> dict[str, float]:
-    """Returns the F1 of the answer "yes" against "no"."""
-    return {"f1": f1_binary(targets, predictions, positive=YES, negative=NO)}
+def f1_yes(targets: Sequence[Target], predictions: Sequence[str]) -> dict[str, float]:
+    """Returns the F1 of the answer "yes", 2 TP / (2 TP + FP + FN); 0 if there is no TP.
 
-
-def f1_binary(
-    targets: Sequence[str | Sequence[str]],
-    predictions: Sequence[str],
-    *,
-    positive: str,
-    negative: str,
-) -> float:
-    """Returns 100 * 2 TP / (2 TP + FP + FN) of the positive answer; 0 if there is no TP.
-
-    A prediction that is neither answer counts as the wrong one, as in T5's GLUE metrics.
+    A prediction that is neither yes nor no counts as the wrong one, as in T5's GLUE metrics.
     """
     true_positive = wrong = 0
-    for references, prediction in _pairs("f1", targets, predictions):
-        target, label = _label(references[0]), _label(prediction)
-        if target not in (positive, negative):
+    for references, prediction in _pairs("f1_yes", targets, predictions):
+        target, label = label_of(references[0]), label_of(prediction)
+        if target not in (YES, NO):
             continue
-        if label not in (positive, negative):
-            label = negative if target == positive else positive
-        true_positive += label == target == positive
+        if label not in (YES, NO):
+            label = NO if target == YES else YES
+        true_positive += label == target == YES
         wrong += label != target
-    return 100.0 * 2 * true_positive / (2 * true_positive + wrong) if true_positive else 0.0
+    f1 = 100.0 * 2 * true_positive / (2 * true_positive + wrong) if true_positive else 0.0
+    return {"f1": f1}
 
 
-def macro_f1(
-    targets: Sequence[str | Sequence[str]], predictions: Sequence[str]
-) -> dict[str, float]:
+def macro_f1(targets: Sequence[Target], predictions: Sequence[str]) -> dict[str, float]:
     """Returns the unweighted mean over the labels among the targets of each label's F1."""
     right: collections.Counter[str] = collections.Counter()
     expected: collections.Counter[str] = collections.Counter()
     given: collections.Counter[str] = collections.Counter()
     for references, prediction in _pairs("macro_f1", targets, predictions):
-        target, label = _label(references[0]), _label(prediction)
+        target, label = label_of(references[0]), label_of(prediction)
         expected[target] += 1
         given[label] += 1
         right[target] += label == target
@@ -87,9 +77,7 @@ def macro_f1(
     return {"macro_f1": 100.0 * math.fsum(scores) / len(scores)}
 
 
-def pearson_and_spearman(
-    targets: Sequence[str | Sequence[str]], predictions: Sequence[str]
-) -> dict[str, float]:
+def pearson_and_spearman(targets: Sequence[Target], predictions: Sequence[str]) -> dict[str, float]:
     """Returns the correlations of the numbers answered with the numbers expected, times 100.
 
     A prediction that is no number counts as -1, as in T5's GLUE metrics. Where either side is the
@@ -124,21 +112,19 @@ def multirc_f1(
     pairs = []
     for target, prediction in zip(targets, predictions, strict=True):
         group, label = target[0] if isinstance(target, list) else target
-        if _label(label) in (YES, NO):
+        if label_of(label) in (YES, NO):
             pairs.append((group, label, prediction[1]))
     labels, answers = [label for _, label, _ in pairs], [answer for _, _, answer in pairs]
-    values = {"f1": f1_binary(labels, answers, positive=YES, negative=NO) if pairs else 0.0}
+    values = f1_yes(labels, answers) if pairs else {"f1": 0.0}
     right: dict[Hashable, bool] = {}
     for group, label, answer in pairs:
-        right[group] = right.get(group, True) and _label(label) == _label(answer)
+        right[group] = right.get(group, True) and label_of(label) == label_of(answer)
     if right and None not in right:
         values["group_exact_match"] = 100.0 * sum(right.values()) / len(right)
     return values
 
 
-def edit_distance_ratio(
-    targets: Sequence[str | Sequence[str]], predictions: Sequence[str]
-) -> dict[str, float]:
+def edit_distance_ratio(targets: Sequence[Target], predictions: Sequence[str]) -> dict[str, float]:
     """Returns the mean of 100 * (1 - edits / characters of the longer text); 100 if both are equal.
 
     Edits are insertions, deletions and substitutions of one character; letter case counts. The
@@ -197,19 +183,11 @@ def _pairs(
 
 
 def _check(name: str, targets: Sequence[Any], predictions: Sequence[Any]) -> None:
-    if len(targets) != len(predictions):
-        raise ValueError(
-            f"{name}: {len(targets)} targets but {len(predictions)} predictions; "
-            "pass one prediction for each target"
-        )
+    check_lengths(name, targets, predictions)
     if not targets:
         raise ValueError(f"{name}: there is no example; evaluate at least one")
     if any(len(target) == 0 and not isinstance(target, str) for target in targets):
         raise ValueError(f"{name}: an example has no reference; drop it when rendering the task")
-
-
-def _label(text: str) -> str:
-    return " ".join(text.casefold().split()).rstrip(". ")
 
 
 def _number(text: str) -> float | None:

@@ -67,6 +67,29 @@ def per_example(name: str, target: Target, prediction: str) -> float:
     return 100.0 * max(score(reference, prediction) for reference in references)
 
 
+def label_of(text: str) -> str:
+    """Returns the label that a text is: letter case, white space and final periods aside.
+
+    Example:
+        >>> label_of(" Not  entailed. ")
+        'not entailed'
+    """
+    return " ".join(text.casefold().split()).rstrip(". ")
+
+
+def check_lengths(name: str, targets: Sequence[Any], predictions: Sequence[Any]) -> None:
+    """Checks that a metric is given one prediction for each target.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if len(targets) != len(predictions):
+        raise ValueError(
+            f"{name}: {len(targets)} targets but {len(predictions)} predictions; "
+            "pass one prediction for each target"
+        )
+
+
 def mean_and_stderr(scores: Sequence[float]) -> tuple[float, float | None]:
     """Returns the mean and its standard error s / sqrt(n), with s the n - 1 standard deviation.
 
@@ -83,11 +106,7 @@ def mean_and_stderr(scores: Sequence[float]) -> tuple[float, float | None]:
 
 
 def _mean(name: str, targets: Sequence[Target], predictions: Sequence[str]) -> dict[str, float]:
-    if len(targets) != len(predictions):
-        raise ValueError(
-            f"{name}: {len(targets)} targets but {len(predictions)} predictions; "
-            "pass one prediction for each target"
-        )
+    check_lengths(name, targets, predictions)
     scores = [per_example(name, t, p) for t, p in zip(targets, predictions, strict=True)]
     return {name: mean_and_stderr(scores)[0]}
 
@@ -97,11 +116,7 @@ def _same_text(reference: str, prediction: str) -> float:
 
 
 def _same_label(reference: str, prediction: str) -> float:
-    return float(_label(reference) == _label(prediction))
-
-
-def _label(text: str) -> str:
-    return " ".join(text.casefold().split()).rstrip(". ")
+    return float(label_of(reference) == label_of(prediction))
 
 
 def _rouge_l(reference: str, prediction: str) -> float:
