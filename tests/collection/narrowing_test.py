@@ -67,6 +67,16 @@ def test_what_cannot_be_shown_is_said(task, asked, said):
     assert said in str(raised.value)
 
 
+def test_given_templates_are_told_apart_by_their_content(task):
+    first, second, *_ = (t.id for t in task.templates.load())
+    again = dataclasses.replace(task, templates=dataclasses.replace(task.templates))
+    prints = [
+        narrowing.narrow(narrowed, template=name).fingerprint()
+        for narrowed, name in ((task, first), (again, first), (task, second))
+    ]
+    assert prints[0] == prints[1] != prints[2]
+
+
 def test_templates_with_a_number_of_their_own_stay_out(task):
     fixed = tuple(
         dataclasses.replace(t, shots=2) if t.kind != "zero_shot" else t
