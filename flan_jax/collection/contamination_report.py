@@ -71,15 +71,8 @@ def table(
     )
 
 
-def write_csv(
-    path: str | os.PathLike,
-    store: Store,
-    tasks: Sequence[TaskOverlap],
-    evaluations: Sequence[FileOverlap],
-    n: int,
-) -> None:
+def write_csv(path: str | os.PathLike, tasks: Sequence[TaskOverlap]) -> None:
     """Writes a line for each task's split, with its longest passage, atomically."""
-    del store, evaluations, n
     with files.atomic_open(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)

@@ -125,11 +125,9 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
-    def checked() -> Iterator[str]:  # `csv` wants the line breaks inside quotes
-        return (f"{line}\n" for line in read_lines(path))
-
     csv.field_size_limit(_MAX_CELL)
-    reader = csv.reader(checked(), strict=True)
+    lines = (f"{line}\n" for line in read_lines(path))  # `csv` wants the breaks inside quotes
+    reader = csv.reader(lines, strict=True)
     number = 1
     try:
         for row in reader:
@@ -146,13 +144,13 @@ def _text_rows(path: Path, is_table: bool) -> Iterator[tuple[str, list[str]]]:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Yields the strings of a JSON value in order, empty ones not."""
-    if isinstance(value, str):
-        if value.strip():
+    """Yields the strings of a JSON value in order, empty ones not, however deep it is."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str) and value.strip():
             yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _strings(item)
+        elif isinstance(value, list):
+            waiting.extend(reversed(value))
+        elif isinstance(value, dict):
+            waiting.extend(reversed(value.values()))

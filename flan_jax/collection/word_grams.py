@@ -121,7 +121,7 @@ class GramIndex:
     def __init__(self, numbers: np.ndarray, starts: np.ndarray, n: int):
         self.n = n
         self._numbers = numbers
-        hashes = window_hashes(*prefix_sums(numbers), n)[starts] if len(starts) else _NO_HASHES
+        hashes = window_hashes(*prefix_sums(numbers), n)[starts]
         order = np.argsort(hashes, kind="stable")
         hashes, starts = hashes[order], starts[order]
         is_new_hash = np.r_[True, hashes[1:] != hashes[:-1]][: len(hashes)]
@@ -205,6 +205,3 @@ class GramIndex:
                 i == 0 or grams[start] != grams[ordered[i - 1]] for i, start in enumerate(ordered)
             ]
         return starts, is_new
-
-
-_NO_HASHES = np.zeros(0, np.uint64)

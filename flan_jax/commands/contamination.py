@@ -69,8 +69,8 @@ def run(args: argparse.Namespace) -> None:
     for line in contamination_report.table(tasks, evaluations, args.n, _NUM_SHOWN, _WIDTH):
         print(line)
     if args.out:
-        write = contamination_report.write_csv
         if args.out.endswith(".json"):
-            write = contamination_report.write_json
-        write(args.out, store, tasks, evaluations, args.n)
+            contamination_report.write_json(args.out, store, tasks, evaluations, args.n)
+        else:
+            contamination_report.write_csv(args.out, tasks)
         say(f"contamination: wrote {args.out}")

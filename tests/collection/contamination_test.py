@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contamination check: made-up overlaps are found with their places, near misses are not."""
 
+import argparse
 import csv
 import json
 
@@ -13,6 +14,7 @@ from flan_jax.collection import contamination, word_grams
 from flan_jax.collection import store as store_lib
 from flan_jax.collection.contamination import EvaluationIndex, FileOverlap, Passage
 from flan_jax.collection.evaluation_texts import EvaluationRow
+from flan_jax.commands import contamination as command
 from flan_jax.core import files
 from flan_jax.core.errors import UsageError
 
@@ -49,7 +51,7 @@ def make_store(root, tasks):
     return store_lib.Store.open(root)
 
 
-def check(tmp_path, examples, rows=ROWS, n=13, **options):
+def check(tmp_path, examples, rows=ROWS, n=13):
     store = make_store(tmp_path / "store", {("t", "train"): examples})
     (task,), evaluations = contamination.check(store, EvaluationIndex([("e.jsonl", rows)], n))
     return task, evaluations
@@ -197,8 +199,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_the_command_prints_a_table_and_writes_csv_and_json(folder, capsys):
-    command = ["contamination", "store", "--against", "e.jsonl", "--out"]
-    assert main.main([*command, "found.csv"]) == 0
+    words = ["contamination", "store", "--against", "e.jsonl", "--out"]
+    assert main.main([*words, "found.csv"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["dirty", "train", "2", "1", "50.000", "1"]
     assert ["e.jsonl", "3", "1", "1"] in [line.split() for line in lines]
@@ -212,12 +214,19 @@ def test_the_command_prints_a_table_and_writes_csv_and_json(folder, capsys):
     assert (dirty["share"], dirty["longest_words"], dirty["longest_row"]) == (
         "0.500000", "20", "e.jsonl:1",
     )  # fmt: skip
-    assert main.main([*command, "found.json", "--n", "21", "--split", "train"]) == 0
+    assert main.main([*words, "found.json", "--n", "21", "--split", "train"]) == 0
     found = json.loads((folder / "found.json").read_text())
     assert found["n"] == 21 and found["mixture"] == "all"
     # The question is shorter than 21 words, so it is looked for whole.
     assert [task["num_overlapping"] for task in found["tasks"]] == [0, 1]
     assert found["tasks"][1]["passages"][0]["num_words"] == 20
+
+
+def test_the_commands_numbers_are_those_of_the_check():
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)  # it has numbers of its own, so that --help imports nothing
+    assert parser.parse_args(["s", "--against", "e"]).n == contamination.NUM_WORDS
+    assert command._LEAST_WORDS == contamination.MIN_WORDS
 
 
 @pytest.mark.parametrize(
