@@ -92,6 +92,11 @@ def task_names(mixture: str) -> list[str]:
     return sorted({task.name for task in seqio.MixtureRegistry.get(mixture).tasks})
 
 
+def is_readable(task: Mapping[str, Any]) -> bool:
+    """Whether the rows of a task, as `collect` describes it, are here and none made it fail."""
+    return "num_rows" in task and "fault" not in task
+
+
 def by_licence(mixture: str) -> dict[str, list[str]]:
     """Returns {licence: names of its tasks}, the licence of most tasks first, none stated last."""
     found: dict[str, list[str]] = {}
@@ -183,6 +188,9 @@ def _task(
             task |= _rendered(spec, look)
     except FlanError as error:
         task["fault"] = str(error)
+    except Exception as error:  # a user's source or field mapping may raise anything
+        notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
+        task["fault"] = f"{type(error).__name__}: {error}{notes}"
     return task
 
 
@@ -255,23 +263,20 @@ def _summary(lengths: Sequence[int]) -> dict[str, Any] | None:
 
 
 def _mixture(name: str, numbers: Mapping[str, int], tasks: Sequence[dict]) -> dict[str, Any]:
-    mixture = seqio.MixtureRegistry.get(name)
     names = task_names(name)
     described: dict[str, Any] = {
         "name": name,
         "tasks": [numbers[task] for task in names],
         "num_twins": sum(task.endswith(INVERTED) for task in names),
-        "num_readable": sum("num_rows" in tasks[numbers[task]] for task in names),
+        "num_readable": sum(is_readable(tasks[numbers[task]]) for task in names),
         "rates": None,
-        "parts": [],
+        "parts": [
+            [member, _rounded(share)]
+            for member, (share, _) in registry.declared_shares(name).items()
+        ],
     }
-    given = mixture.rate_per_task_name
-    inner = [member for member in given if member in seqio.MixtureRegistry.names()]
-    if len(inner) == len(given) and not any(callable(rate) for rate in given.values()):
-        total = sum(given.values())
-        described["parts"] = [[member, _rounded(given[member] / total)] for member in inner]
     try:
-        rates = registry.task_rates(mixture)
+        rates = registry.task_rates(seqio.MixtureRegistry.get(name))
     except FlanError as error:
         return described | {"fault": str(error)}
     total = sum(rates.values())

@@ -16,7 +16,7 @@ from typing import Any
 
 from flan_jax.commands import arguments
 from flan_jax.core import files
-from flan_jax.core.errors import UsageError
+from flan_jax.core.errors import UsageError, unknown_name
 from flan_jax.core.progress import Progress, say
 
 _RULE = "-" * 72
@@ -83,7 +83,6 @@ def run(args: argparse.Namespace) -> None:
     import seqio
 
     from flan_jax.collection import registry, subsets
-    from flan_jax.core.errors import unknown_name
 
     if args.counts:
         _print_counts(args)
@@ -172,27 +171,30 @@ def _print_counts(args: argparse.Namespace) -> None:
 def _print_mixture(name: str) -> None:
     import seqio
 
-    from flan_jax.collection import registry
+    from flan_jax.collection import browsing, registry
 
-    names = [task.name for task in seqio.MixtureRegistry.get(name).tasks]
+    names = browsing.task_names(name)
     here = {task for task in names if registry.is_readable(task)}
     rates = registry.mixture_members(name, skip_missing=True) if here else {}
     rows = [("task", "family", "category", "examples", "cap", "rate %")]
-    total = 0
-    for task in sorted(names):
+    total = num_unknown = 0
+    for task in names:
         spec = registry.get_spec(task)
         provider = seqio.TaskRegistry.get(task)
         split = "train" if "train" in provider.splits else sorted(provider.splits)[0]
-        described = (spec.family, spec.category) if spec else ("seqio", "")
+        described = (spec.family, spec.category) if spec else (browsing.FOREIGN, "")
         cap = str(spec.cap or "-") if spec else "-"
         if task not in here:
             rows.append((task, *described, "not here", cap, "-"))
             continue
-        num = provider.num_input_examples(split) or 0
-        total += num
-        rows.append((task, *described, str(num), cap, f"{100 * rates[task]:.3f}"))
+        num = provider.num_input_examples(split)
+        total += num or 0
+        num_unknown += num is None
+        size = "-" if num is None else str(num)
+        rows.append((task, *described, size, cap, f"{100 * rates[task]:.3f}"))
     _print_table(rows, right=(3, 4, 5))
-    print(f"\n{name}: {len(names)} tasks, {total} examples before caps.")
+    uncounted = f" (not counted: {num_unknown} tasks of unknown size)" if num_unknown else ""
+    print(f"\n{name}: {len(names)} tasks, {total} examples before caps{uncounted}.")
     if gone := len(names) - len(here):
         rates_are = "; the rates are those among the others" if here else ""
         print(f"{gone} of them are not here{rates_are}. `flan-jax inspect TASK` says why.")
@@ -222,14 +224,12 @@ def _print_task(args: argparse.Namespace) -> None:
     narrowed = narrowing.narrow(
         spec, split=args.split, setting=args.setting, template=args.template, shots=args.shots
     )
-    if args.html is not None:
-        _write(
-            args, browsing.collect(spec.name, {spec.name: narrowed}, [], _look(args, one_task=True))
-        )
-        return
-    if args.lengths and not args.vocabulary:
+    if args.lengths and not args.vocabulary and args.html is None:
         raise UsageError("--lengths counts tokens; name their --vocabulary")
     look = _look(args, one_task=True)
+    if args.html is not None:
+        _write(args, browsing.collect(spec.name, {spec.name: narrowed}, [], look))
+        return
     missing = spec.source.missing()
     settings = ", ".join(f"{name} {weight:g}" for name, weight in spec.settings)
 
@@ -310,10 +310,11 @@ def _write_page(args: argparse.Namespace, title: str, mixtures: list[str]) -> No
 
 
 def _write(args: argparse.Namespace, data: dict[str, Any]) -> None:
+    from flan_jax.collection import browsing
     from flan_jax.commands import browser
 
     num_bytes = browser.write_page(data, args.html)
-    readable = sum("num_rows" in task for task in data["tasks"])
+    readable = sum(map(browsing.is_readable, data["tasks"]))
     say(
         f"inspect: {args.html}: {len(data['tasks'])} tasks, {readable} of them readable here, "
         f"{num_bytes / 1e6:.1f} MB"

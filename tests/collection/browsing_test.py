@@ -21,6 +21,10 @@ def broken_row(split, index):
     raise DataError("rows.jsonl:1: not valid JSON")
 
 
+def odd_fields(row):
+    raise ZeroDivisionError("by the user")
+
+
 @pytest.fixture(scope="module")
 def specs():
     names = browsing.task_names("mini_8")
@@ -124,17 +128,20 @@ def test_what_cannot_be_shown_is_described_and_stops_no_other(specs, tmp_path):
         {
             "missing": dataclasses.replace(spec, name="missing", source=gone),
             "broken": dataclasses.replace(spec, name="broken", source=broken),
+            "odd": dataclasses.replace(spec, name="odd", fields=odd_fields),
             "no_templates": dataclasses.replace(spec, name="no_templates", templates=no_templates),
             name: spec,
         },
         [],
         LOOK,
     )
-    missing, faulty, bare, good = found["tasks"]
+    missing, faulty, odd, bare, good = found["tasks"]
     assert "gone.jsonl does not exist" in found["reasons"][missing["missing"]]
     assert "group" in missing and "num_rows" not in missing and "examples" not in missing
     assert faulty["fault"] == "rows.jsonl:1: not valid JSON"
+    assert odd["fault"].startswith("ZeroDivisionError: by the user")
     assert "none.jsonl does not exist" in bare["fault"]
+    assert [browsing.is_readable(task) for task in found["tasks"]] == [False] * 4 + [True]
     assert len(good["examples"]) == 2 and "fault" not in good
 
 
@@ -169,9 +176,8 @@ def long_row(split, index):
 
 
 def test_tasks_by_licence_end_with_those_that_state_none():
-    name, spec = next(
-        iter({n: registry.get_spec(n) for n in browsing.task_names("mini_4")}.items())
-    )
+    name = browsing.task_names("mini_4")[0]
+    spec = registry.get_spec(name)
     unstated = dataclasses.replace(spec, name="browsed_unstated", licence="")
     registry.add_task(unstated)
     registry.add_mixture("browsed_licences", ["mini_4", "browsed_unstated"])

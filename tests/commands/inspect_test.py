@@ -7,6 +7,7 @@ import json
 import re
 
 import pytest
+import seqio
 
 import tasks.mini.mixtures  # noqa: F401 - registers
 from flan_jax import main
@@ -68,6 +69,20 @@ def test_a_mixture_lists_the_tasks_without_data(capsys, half_here):
     assert "half_here: 2 tasks," in out and "1 of them are not here; the rates" in out
     out = inspect(capsys, "nothing_here").out
     assert out.endswith("1 of them are not here. `flan-jax inspect TASK` says why.\n")
+
+
+def test_a_task_of_unknown_size_is_not_counted(capsys):
+    seqio.TaskRegistry.add(
+        "inspected_plain",
+        source=seqio.FunctionDataSource(lambda split, shuffle_files, seed=None: None, ["train"]),
+        output_features=registry.OUTPUT_FEATURES,
+    )
+    registry.add_mixture("inspected_sizes", [(TASK, 1.0), ("inspected_plain", 3.0)])
+    lines = inspect(capsys, "inspected_sizes").out.splitlines()
+    assert lines[1].split() == ["inspected_plain", "seqio", "-", "-", "75.000"]
+    assert lines[-1] == (
+        "inspected_sizes: 2 tasks, 400 examples before caps (not counted: 1 tasks of unknown size)."
+    )
 
 
 def test_lengths_are_percentiles_of_tokens(capsys):
