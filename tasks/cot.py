@@ -23,7 +23,6 @@ FORWARD_MIXTURE = "cot_forward"
 NUM_VALIDATION = 1_000
 
 TEMPLATES = TemplateGroup("package:tasks/templates/cot.jsonl")
-TWIN_TEMPLATES = "package:tasks/templates/cot_input_inversion.jsonl"
 
 # Name and licence of the data; "" where its publishers state none.
 DATA_SETS = {
@@ -77,7 +76,7 @@ def task_spec(name: str, path: str = "") -> spec.TaskSpec:
 
 def twin_spec(name: str, path: str = "") -> spec.TaskSpec:
     """Returns the inverted twin of `task_spec(name, path)`."""
-    return twins.twin_of(task_spec(name, path), TWIN_TEMPLATES)
+    return twins.twin_of(task_spec(name, path))
 
 
 def register() -> list[str]:

@@ -10,10 +10,7 @@ Turns that may be predicted are those of the released collection (`tasks/paper.p
 Taskmaster's speakers are the ones its files name, where the release takes it that they alternate.
 """
 
-from collections.abc import Callable
-
-from flan_jax.collection import registry, spec
-from flan_jax.collection.prompts import TemplateGroup
+from flan_jax.collection import spec
 from flan_jax.collection.sources import FilteredSource, HeldOutSource, Row, Source
 from flan_jax.collection.tfds_source import ExportedSource, FirstOf, TfdsSource
 from flan_jax.evals import metrics
@@ -33,8 +30,6 @@ WIKI_DIALOG_SPLITS = {
 }
 # Most conversations kept for validation where the data has no such split.
 NUM_VALIDATION = 1_000
-
-FieldMapping = Callable[[Row], spec.Fields]
 
 _TRAIN_ONLY = {spec.TRAIN: "train"}
 
@@ -75,7 +70,7 @@ def is_late(row: Row) -> bool:
     return not isinstance(turn, int) or turn >= paper.QRECC_FIRST_TURN_ID
 
 
-def task_specs() -> list[tuple[spec.TaskSpec, spec.TaskSpec]]:
+def task_specs() -> list[twins.Pair]:
     """Returns the three tasks, each with its inverted twin; it opens nothing."""
     wiki_source = FirstOf((
         TfdsSource("wiki_dialog/OQ:1.0.0", WIKI_DIALOG_SPLITS),
@@ -90,27 +85,28 @@ def task_specs() -> list[tuple[spec.TaskSpec, spec.TaskSpec]]:
         TaskmasterSource(f"${TASKMASTER_VARIABLE}/*.json"),
         ExportedSource(f"${VARIABLE}/task_master", _TRAIN_ONLY),
     ))  # fmt: skip
+    scores = (metrics.rouge_l, metrics.token_f1)
     conversational = "Conversational Question Answering"
     return [
-        _pair("wiki_dialog", wiki_source, wiki_dialog, wiki_dialog_inverted, conversational),
-        _pair("qrecc", _held_out(late), qrecc, qrecc_inverted, conversational, "CC-BY-SA-3.0"),
-        _pair(
-            "task_master",
-            _held_out(taskmaster_source),
-            task_master,
-            task_master_inverted,
-            "Dialog Next Turn Prediction",
-            "CC-BY-4.0",
+        twins.pair(
+            FAMILY, "wiki_dialog", wiki_source, wiki_dialog, inverted=wiki_dialog_inverted,
+            metrics=scores, category=conversational,
         ),
-    ]
+        twins.pair(
+            FAMILY, "qrecc", _held_out(late), qrecc, inverted=qrecc_inverted,
+            metrics=scores, category=conversational, licence="CC-BY-SA-3.0",
+        ),
+        twins.pair(
+            FAMILY, "task_master", _held_out(taskmaster_source), task_master,
+            inverted=task_master_inverted,
+            metrics=scores, category="Dialog Next Turn Prediction", licence="CC-BY-4.0",
+        ),
+    ]  # fmt: skip
 
 
 def register() -> list[str]:
     """Registers the tasks, their twins and the mixture `dialog`; returns the names of all."""
-    pairs = [tuple(registry.add_task(task).name for task in pair) for pair in task_specs()]
-    forward, inverted = zip(*pairs, strict=True)
-    twins.add_mixture(MIXTURE, forward, inverted)
-    return [*forward, *inverted]
+    return twins.register(MIXTURE, task_specs())
 
 
 def _wiki_dialog(row: Row) -> tuple[conversations.Turns, range]:
@@ -138,31 +134,6 @@ def _task_master(row: Row) -> tuple[conversations.Turns, range]:
 
 def _held_out(source: Source) -> HeldOutSource:
     return HeldOutSource(source, by="conversation_id", most=NUM_VALIDATION)
-
-
-def _pair(
-    name: str,
-    source: Source,
-    fields: FieldMapping,
-    inverted: FieldMapping,
-    category: str,
-    licence: str = "",
-) -> tuple[spec.TaskSpec, spec.TaskSpec]:
-    folder = "package:tasks/dialog/templates"
-    task = spec.TaskSpec(
-        name=f"{FAMILY}.{name}",
-        family=FAMILY,
-        source=source,
-        fields=fields,
-        templates=TemplateGroup(f"{folder}/{name}.jsonl"),
-        cap=paper.CAPS["muffin"],
-        settings=paper.SETTINGS_PLAIN,
-        metrics=(metrics.rouge_l, metrics.token_f1),
-        category=category,
-        licence=licence,
-        few_shot=paper.FEW_SHOT,
-    )
-    return task, twins.twin_of(task, f"{folder}/{name}_input_inversion.jsonl", inverted)
 
 
 register()

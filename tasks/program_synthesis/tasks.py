@@ -16,14 +16,12 @@ A tenth of the programs, or problems, is held out for validation with all its ro
 """
 
 import re
-from collections.abc import Callable
 
-from flan_jax.collection import registry, spec
-from flan_jax.collection.prompts import TemplateGroup
-from flan_jax.collection.sources import HeldOutSource, JsonLinesSource, Row, Source
+from flan_jax.collection import spec
+from flan_jax.collection.sources import HeldOutSource, JsonLinesSource, Row
 from flan_jax.collection.tables import TwoColumnTsv
 from flan_jax.evals import metrics
-from tasks import paper, twins
+from tasks import twins
 
 FAMILY = MIXTURE = "program_synthesis"
 VARIABLE = "FLAN_JAX_PROGRAM_DIR"
@@ -49,26 +47,33 @@ def contest(row: Row) -> spec.Fields:
     return _fields(question, answer)
 
 
-def task_specs() -> list[tuple[spec.TaskSpec, spec.TaskSpec]]:
+def task_specs() -> list[twins.Pair]:
     """Returns the five tasks, each with its inverted twin; it opens nothing."""
+    scores = (metrics.exact_match, metrics.rouge_l)
     pairs = []
     for form in REPAIR_FORMS:
         table = TwoColumnTsv(f"${VARIABLE}/dr_repair_{form}.tsv", ("broken", "fixed"))
         source = HeldOutSource(table, by="fixed", most=NUM_VALIDATION)
-        pairs.append(_pair(f"dr_repair_{form}", source, repair, "dr_repair", "Code Repair"))
+        pairs.append(
+            twins.pair(
+                FAMILY, f"dr_repair_{form}", source, repair, group="dr_repair",
+                metrics=scores, category="Code Repair",
+            )
+        )  # fmt: skip
     lines = JsonLinesSource({spec.TRAIN: f"${VARIABLE}/dmcc_python.jsonl"})
     source = HeldOutSource(lines, by="inputs", most=NUM_VALIDATION)
-    licence = "CC-BY-4.0"
-    pairs.append(_pair("dmcc_python", source, contest, "dmcc_python", "Code Generation", licence))
+    pairs.append(
+        twins.pair(
+            FAMILY, "dmcc_python", source, contest,
+            metrics=scores, category="Code Generation", licence="CC-BY-4.0",
+        )
+    )  # fmt: skip
     return pairs
 
 
 def register() -> list[str]:
     """Registers the tasks, their twins and the mixture; returns the names of all."""
-    pairs = [tuple(registry.add_task(task).name for task in pair) for pair in task_specs()]
-    forward, inverted = zip(*pairs, strict=True)
-    twins.add_mixture(MIXTURE, forward, inverted)
-    return [*forward, *inverted]
+    return twins.register(MIXTURE, task_specs())
 
 
 def _fields(question: str, answer: str) -> spec.Fields:
@@ -78,31 +83,6 @@ def _fields(question: str, answer: str) -> spec.Fields:
             raise spec.Drop(f"empty {name}")
     # The first line with text may be indented, so that only blank lines are taken off the front.
     return {name: _BLANK_LINES.sub("", text).rstrip() for name, text in texts.items()}
-
-
-def _pair(
-    name: str,
-    source: Source,
-    fields: Callable[[Row], spec.Fields],
-    group: str,
-    category: str,
-    licence: str = "",
-) -> tuple[spec.TaskSpec, spec.TaskSpec]:
-    folder = "package:tasks/program_synthesis/templates"
-    task = spec.TaskSpec(
-        name=f"{FAMILY}.{name}",
-        family=FAMILY,
-        source=source,
-        fields=fields,
-        templates=TemplateGroup(f"{folder}/{group}.jsonl"),
-        cap=paper.CAPS["muffin"],
-        settings=paper.SETTINGS_PLAIN,
-        metrics=(metrics.exact_match, metrics.rouge_l),
-        category=category,
-        licence=licence,
-        few_shot=paper.FEW_SHOT,
-    )
-    return task, twins.twin_of(task, f"{folder}/{group}_input_inversion.jsonl")
 
 
 register()
