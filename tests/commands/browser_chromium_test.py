@@ -23,6 +23,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason=f"no browser on PATH ({', '.join(NAMES)})"),
 ]
 
+# Ends the browser's whole group, and does so too where the test itself was killed.
+LIMIT = ("timeout", "--signal=KILL", "60")
 # Told before the page's own script runs.
 LISTEN = """<script>
 addEventListener('error', (event) => document.documentElement.dataset.error = event.message);
@@ -81,17 +83,18 @@ def dump(data, tmp_path_factory):
         script = f"<script>{{const say = (v) => document.documentElement.dataset.said = v; {act}}}"
         path.write_text(text.replace("</body>", f"{script}</script></body>"), encoding="utf-8")
         words = [
-            CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom",
+            *LIMIT, CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom",
             "--timeout=20000", f"--user-data-dir={folder / 'profile'}", path.as_uri() + address,
         ]  # fmt: skip
         # The browser's own children would hold a pipe open, and outlive it: a file, and a group.
         with open(folder / "dom.html", "w+b") as out, open(os.devnull, "wb") as null:
             process = subprocess.Popen(words, stdout=out, stderr=null, start_new_session=True)
             try:
-                assert process.wait(timeout=60) == 0
+                assert process.wait() == 0
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
             out.seek(0)
             dom = Dom(out.read().decode())
         assert "data-error" not in dom.attributes, dom.attributes["data-error"]
