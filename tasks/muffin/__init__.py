@@ -1,3 +1,3 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Muffin: the 72 NLP tasks of FLAN 2021 and two more, one module a theme."""
+"""Muffin: 72 NLP tasks, the 70 of FLAN 2021 and two more, one module a theme."""

@@ -7,7 +7,7 @@ import re
 
 from flan_jax.collection import spec
 from flan_jax.collection.sources import Row
-from tasks.muffin.declaring import HEAD, label, required, task
+from tasks.muffin.declaring import HEAD, TAIL, label, required, task
 
 NEWS = ("World", "Sports", "Business", "Science/Tech")
 SENTIMENTS = ("negative", "positive")
@@ -90,7 +90,7 @@ def _sentiment(text: str, answer: str) -> spec.Fields:
     return {"text": text, "answer": answer, "options": list(SENTIMENTS)}
 
 
-_TAIL = {"train": "train[:-200]", "validation": "train[-200:]", "options": True}
+_CUT = {**TAIL, "options": True}
 
 TASKS = (
     task(
@@ -99,14 +99,14 @@ TASKS = (
         ag_news_subset,
         category="Topic Classification",
         trim="text",
-        **_TAIL,
+        **_CUT,
     ),
     task(
         "sentiment140",
         "sentiment140:1.0.0",
         sentiment140,
         category="Sentiment Analysis",
-        **(_TAIL | {"train": HEAD}),
+        **(_CUT | {"train": HEAD}),
     ),
     task(
         "imdb_reviews",
@@ -114,7 +114,7 @@ TASKS = (
         imdb_reviews,
         category="Sentiment Analysis",
         trim="text",
-        **_TAIL,
+        **_CUT,
     ),
     task(
         "yelp_polarity_reviews",
@@ -122,9 +122,9 @@ TASKS = (
         yelp_polarity_reviews,
         category="Sentiment Analysis",
         trim="text",
-        **_TAIL,
+        **_CUT,
     ),
-    task("sst2", "glue/sst2:2.0.0", sst2, category="Sentiment Analysis", **_TAIL),
-    task("cola", "glue/cola:2.0.0", cola, category="Grammatical Acceptability", **_TAIL),
-    task("trec", "trec:1.0.0", trec, category="Topic Classification", **_TAIL),
+    task("sst2", "glue/sst2:2.0.0", sst2, category="Sentiment Analysis", **_CUT),
+    task("cola", "glue/cola:2.0.0", cola, category="Grammatical Acceptability", **_CUT),
+    task("trec", "trec:1.0.0", trec, category="Topic Classification", **_CUT),
 )

@@ -16,14 +16,12 @@ import re
 
 from flan_jax.collection import spec
 from flan_jax.collection.sources import Row
-from flan_jax.evals import metrics
 from tasks.muffin import declaring, rows
-from tasks.muffin.declaring import task
+from tasks.muffin.declaring import EXTRACTIVE, MULTIPLE_CHOICE, QA_METRICS, TAIL, task
 
 CLOSED_BOOK = "Closed-Book QA"
 TRIVIA_QA = "trivia_qa/unfiltered.nocontext:1.1.0"
 
-_QA_METRICS = (metrics.accuracy, metrics.token_f1)
 _NUM_CHOICES = 4
 _WIKIPEDIA_TITLE = "WikipediaEntity"
 _UNKNOWN = "<unk>"
@@ -34,7 +32,7 @@ _LETTERED = re.compile(r"(?:^|\s)\(([A-Z])\)\s")
 def natural_questions(row: Row) -> spec.Fields:
     """Returns the question, with a question mark, and its first answer; all are references."""
     declaring.required(row, "question")
-    answers = [text for text in dict.fromkeys(a.strip() for a in row["answer"]) if text]
+    answers = rows.distinct(row["answer"])
     if not answers:
         raise spec.Drop("no answer")
     return {
@@ -99,11 +97,11 @@ def unified_qa_science_inst(row: Row) -> spec.Fields:
     """Returns question, four choices and the answer, which stand in one text."""
     text = row["input"].replace("\\n", "\n")
     question, *parts = _LETTERED.split(text)
-    marks, texts = parts[::2], [" ".join(part.split()) for part in parts[1::2]]
+    marks, texts = parts[::2], [rows.one_line(part) for part in parts[1::2]]
     if marks != list("ABCD"):
         raise spec.Drop("not four choices")
     declaring.required({"question": question}, "question")
-    answer = " ".join(row["output"].split()).casefold()
+    answer = rows.one_line(row["output"]).casefold()
     folded = [option.casefold() for option in texts]
     if answer not in folded:
         raise spec.Drop("answer is not among the choices")
@@ -116,35 +114,32 @@ def trivia_qa(row: Row) -> spec.Fields:
     answer = row["answer"]["normalized_value"].strip()
     if answer in ("", _UNKNOWN):
         raise spec.Drop("no answer")
-    aliases = (alias.strip() for alias in row["answer"]["normalized_aliases"])
     return {
         "question": row["question"].strip(),
         "answer": answer,
-        "references": [text for text in dict.fromkeys([answer, *aliases]) if text],
+        "references": rows.distinct([answer, *row["answer"]["normalized_aliases"]]),
     }
 
 
-_TAIL = {"train": "train[:-200]", "validation": "train[-200:]"}
-
 TASKS = (
     task(
-        "natural_questions", "natural_questions_open:1.0.0", natural_questions, **_TAIL,
-        category=CLOSED_BOOK, licence="CC-BY-SA-3.0", metrics=_QA_METRICS,
+        "natural_questions", "natural_questions_open:1.0.0", natural_questions, **TAIL,
+        category=CLOSED_BOOK, licence="CC-BY-SA-3.0", metrics=QA_METRICS,
     ),
     task(
-        "trivia_qa", TRIVIA_QA, trivia_qa, **_TAIL, keep=in_wikipedia,
-        category="Extractive QA", metrics=_QA_METRICS,
+        "trivia_qa", TRIVIA_QA, trivia_qa, **TAIL, keep=in_wikipedia,
+        category=EXTRACTIVE, metrics=QA_METRICS,
     ),
     task(
-        "trivia_qa_wiki_missing", TRIVIA_QA, trivia_qa, **_TAIL, keep=not_in_wikipedia,
-        category="Extractive QA", group="trivia_qa", metrics=_QA_METRICS,
+        "trivia_qa_wiki_missing", TRIVIA_QA, trivia_qa, **TAIL, keep=not_in_wikipedia,
+        category=EXTRACTIVE, group="trivia_qa", metrics=QA_METRICS,
     ),
     task(
-        "arc_challenge", "ai2_arc/ARC-Challenge:1.0.0", arc, **_TAIL,
+        "arc_challenge", "ai2_arc/ARC-Challenge:1.0.0", arc, **TAIL,
         category=CLOSED_BOOK, licence="CC-BY-SA-4.0", group="arc", options=True,
     ),
     task(
-        "arc_easy", "ai2_arc/ARC-Easy:1.0.0", arc, **_TAIL,
+        "arc_easy", "ai2_arc/ARC-Easy:1.0.0", arc, **TAIL,
         category=CLOSED_BOOK, licence="CC-BY-SA-4.0", group="arc", options=True,
     ),
     task(
@@ -154,8 +149,7 @@ TASKS = (
     ),
     task(
         "openbookqa", "openbookqa:0.1.0", openbookqa, train="train", validation="validation",
-        category="Multiple-Choice QA (no trivia knowledge required)", licence="Apache-2.0",
-        options=True,
+        category=MULTIPLE_CHOICE, licence="Apache-2.0", options=True,
     ),
     task(
         "unified_qa_science_inst", "unified_qa/ai2_science_middle:1.0.0",

@@ -11,13 +11,11 @@ import re
 
 from flan_jax.collection import spec
 from flan_jax.collection.sources import Row
-from tasks.muffin import declaring, rows
-from tasks.muffin.declaring import label, task
+from tasks.muffin import declaring, rows, scoring
+from tasks.muffin.declaring import COREFERENCE, MULTIPLE_CHOICE, TAIL, task
 
-COREFERENCE = "Coreference Resolution"
 NEXT_SENTENCE = "Next Sentence Prediction"
 
-_TRUTH_VALUES = ("false", "true")
 _GAP = "_"
 # WikiHow's section marks: `[header]`, `[title]`, `[step]`, `[substeps]`.
 _SECTION = re.compile(r"\s*\[\w+\]\s*")
@@ -32,13 +30,12 @@ def wsc(row: Row) -> spec.Fields:
     spans = row["target"] if "target" in row else row
     text1, text2 = spans["span1_text"].strip(), spans["span2_text"].strip()
     declaring.required({"span1_text": text1, "span2_text": text2}, "span1_text", "span2_text")
-    answers = ("no", "yes")
     return {
         "context": _marked(row["text"], text2, spans["span2_index"]),
         "text1": text1,
         "text2": text2,
-        "options": list(answers),
-        "answer": label(_folded(row["label"]), answers, _TRUTH_VALUES),
+        "options": list(scoring.NO_YES),
+        "answer": rows.truth(row["label"]),
     }
 
 
@@ -49,7 +46,7 @@ def wic(row: Row) -> spec.Fields:
     return {
         **{name: row[name].strip() for name in ("word", "sentence1", "sentence2")},
         "options": list(answers),
-        "answer": label(_folded(row["label"]), answers, _TRUTH_VALUES),
+        "answer": rows.truth(row["label"], answers),
     }
 
 
@@ -156,11 +153,6 @@ def _without_sections(text: str) -> str:
     )
 
 
-def _folded(truth: bool | int | str) -> bool | int | str:
-    return truth.lower() if isinstance(truth, str) else truth
-
-
-_TAIL = {"train": "train[:-200]", "validation": "train[-200:]"}
 _SHORT_TAIL = {"train": "train[:-50]", "validation": "train[-50:]"}
 
 TASKS = (
@@ -169,7 +161,7 @@ TASKS = (
         category=COREFERENCE, options=True,
     ),
     task(
-        "wic", "super_glue/wic:1.0.2", wic, **_TAIL,
+        "wic", "super_glue/wic:1.0.2", wic, **TAIL,
         category="Word Sense Disambiguation", licence="CC-BY-NC-4.0", options=True,
     ),
     task(
@@ -179,7 +171,7 @@ TASKS = (
     ),
     task(
         "definite_pronoun_resolution", "definite_pronoun_resolution:1.1.0",
-        definite_pronoun_resolution, **_TAIL,
+        definite_pronoun_resolution, **TAIL,
         category=COREFERENCE, options=True,
     ),
     task(
@@ -192,15 +184,15 @@ TASKS = (
         category=COREFERENCE, options=True,
     ),
     task(
-        "cosmos_qa", "cosmos_qa:1.0.0", cosmos_qa, **_TAIL,
-        category="Multiple-Choice QA (no trivia knowledge required)", options=True,
+        "cosmos_qa", "cosmos_qa:1.0.0", cosmos_qa, **TAIL,
+        category=MULTIPLE_CHOICE, options=True,
     ),
     task(
         "piqa", "piqa:1.0.0", piqa, train="train[:-100]", validation="train[-100:]",
-        category="Multiple-Choice QA (no trivia knowledge required)", options=True,
+        category=MULTIPLE_CHOICE, options=True,
     ),
     task(
-        "hellaswag", "hellaswag:1.1.0", hellaswag, **_TAIL,
+        "hellaswag", "hellaswag:1.1.0", hellaswag, **TAIL,
         category=NEXT_SENTENCE, licence="MIT", options=True,
     ),
     # The builder has no validation split; its train split is LAMBADA's development set.

@@ -24,6 +24,14 @@ FAMILY = "muffin"
 # stores rows in random order, so the first ones are a fair sample; reading all of WMT's 40 million
 # to choose 30,000 would take hours.
 HEAD = f"train[:{2 * paper.CAPS[FAMILY]}]"
+# Where most tasks cut their validation.
+TAIL = {"train": "train[:-200]", "validation": "train[-200:]"}
+
+# Categories of several themes, and the metrics of answers that are a few words.
+COREFERENCE = "Coreference Resolution"
+EXTRACTIVE = "Extractive QA"
+MULTIPLE_CHOICE = "Multiple-Choice QA (no trivia knowledge required)"
+QA_METRICS = (metrics.accuracy, metrics.token_f1)
 
 
 def task(

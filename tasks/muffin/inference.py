@@ -16,7 +16,7 @@ from flan_jax.collection import spec
 from flan_jax.collection.sources import Row
 from flan_jax.evals import corpus_metrics, metrics
 from tasks.muffin import declaring, scoring
-from tasks.muffin.declaring import label, task
+from tasks.muffin.declaring import TAIL, label, task
 
 CATEGORY = "Natural Language Inference"
 # The first row of MNLI's 392,702 that is in the second half.
@@ -79,8 +79,7 @@ def _pair(
 
 TASKS = (
     task(
-        "rte", "super_glue/rte:1.0.2", rte,
-        train="train[:-200]", validation="train[-200:]",
+        "rte", "super_glue/rte:1.0.2", rte, **TAIL,
         category=CATEGORY, options=True,
     ),
     *(
@@ -108,15 +107,13 @@ TASKS = (
         category=CATEGORY, group="mnli", options=True,
     ),
     task(
-        "qnli", "glue/qnli:2.0.0", qnli,
-        train="train[:-200]", validation="train[-200:]",
-        category="Multiple-Choice QA (no trivia knowledge required)",
-        licence="CC-BY-SA-4.0", options=True,
+        "qnli", "glue/qnli:2.0.0", qnli, **TAIL,
+        category=declaring.MULTIPLE_CHOICE, licence="CC-BY-SA-4.0", options=True,
     ),
     task(
         "wnli", "glue/wnli:2.0.0", wnli,
         train="train[:-30]", validation="train[-30:]",
-        category="Coreference Resolution", options=True,
+        category=declaring.COREFERENCE, options=True,
     ),
     task(
         "snli", "snli:1.1.0", snli,

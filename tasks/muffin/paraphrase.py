@@ -12,52 +12,50 @@ from flan_jax.collection import spec
 from flan_jax.collection.sources import Row
 from flan_jax.evals import corpus_metrics, metrics
 from tasks.muffin import scoring
-from tasks.muffin.declaring import label, required, task
+from tasks.muffin.declaring import TAIL, label, required, task
 
 
 def paws_wiki(row: Row) -> spec.Fields:
     """Two sentences with nearly the same words, and whether they mean the same."""
-    return _sentences(row, ("different_meaning", "paraphrase"))
+    return _likeness(row, "sentence", ("different_meaning", "paraphrase"))
 
 
 def glue_mrpc(row: Row) -> spec.Fields:
     """Two sentences of the news, and whether they mean the same."""
-    return _sentences(row, ("not_equivalent", "equivalent"))
+    return _likeness(row, "sentence", ("not_equivalent", "equivalent"))
 
 
 def glue_qqp(row: Row) -> spec.Fields:
     """Two questions of a forum, and whether they ask the same."""
-    required(row, "question1", "question2")
-    return {
-        "question1": row["question1"].strip(),
-        "question2": row["question2"].strip(),
-        "answer": label(row["label"], scoring.NO_YES, ("not_duplicate", "duplicate")),
-        "options": list(scoring.NO_YES),
-    }
+    return _likeness(row, "question", ("not_duplicate", "duplicate"))
 
 
 def stsb(row: Row) -> spec.Fields:
     """Two sentences, and their likeness rounded to a whole number, halves up."""
-    required(row, "sentence1", "sentence2")
+    sentences = _both(row, "sentence")
     score = float(row["label"])
     if not 0 <= score <= 5:
         raise spec.Drop("no label")
     return {
-        "sentence1": row["sentence1"].strip(),
-        "sentence2": row["sentence2"].strip(),
+        **sentences,
         "answer": scoring.SIMILARITIES[math.floor(score + 0.5)],
         "options": list(scoring.SIMILARITIES),
     }
 
 
-def _sentences(row: Row, names: tuple[str, str]) -> spec.Fields:
-    required(row, "sentence1", "sentence2")
+def _likeness(row: Row, kind: str, names: tuple[str, str]) -> spec.Fields:
+    """Returns two texts and whether they are alike: no or yes, by the data's `names` of these."""
     return {
-        "sentence1": row["sentence1"].strip(),
-        "sentence2": row["sentence2"].strip(),
+        **_both(row, kind),
         "answer": label(row["label"], scoring.NO_YES, names),
         "options": list(scoring.NO_YES),
     }
+
+
+def _both(row: Row, kind: str) -> dict[str, str]:
+    names = (f"{kind}1", f"{kind}2")
+    required(row, *names)
+    return {name: row[name].strip() for name in names}
 
 
 TASKS = (
@@ -70,27 +68,21 @@ TASKS = (
         category="Paraphrasing Identification",
         options=True,
     ),
-    task(
-        "glue_mrpc",
-        "glue/mrpc:2.0.0",
-        glue_mrpc,
-        train="train[:-200]",
-        validation="train[-200:]",
-        category="Paraphrasing Identification",
-        options=True,
-        metrics=(corpus_metrics.f1_yes, metrics.accuracy),
-        postprocessor=scoring.no_yes,
-    ),
-    task(
-        "glue_qqp",
-        "glue/qqp:2.0.0",
-        glue_qqp,
-        train="train[:-200]",
-        validation="train[-200:]",
-        category="Paraphrasing Identification",
-        options=True,
-        metrics=(corpus_metrics.f1_yes, metrics.accuracy),
-        postprocessor=scoring.no_yes,
+    *(
+        task(
+            name,
+            builder,
+            fields,
+            **TAIL,
+            category="Paraphrasing Identification",
+            options=True,
+            metrics=(corpus_metrics.f1_yes, metrics.accuracy),
+            postprocessor=scoring.no_yes,
+        )
+        for name, builder, fields in (
+            ("glue_mrpc", "glue/mrpc:2.0.0", glue_mrpc),
+            ("glue_qqp", "glue/qqp:2.0.0", glue_qqp),
+        )
     ),
     # The published table calls it sentiment analysis, and so its category here.
     task(

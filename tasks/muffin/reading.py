@@ -12,20 +12,15 @@ from collections.abc import Iterable
 
 from flan_jax.collection import spec
 from flan_jax.collection.sources import Row
-from flan_jax.evals import corpus_metrics, metrics
+from flan_jax.evals import corpus_metrics
 from tasks.muffin import declaring, rows, scoring
-from tasks.muffin.declaring import label, task
+from tasks.muffin.declaring import EXTRACTIVE, MULTIPLE_CHOICE, QA_METRICS, TAIL, task
 
-MULTIPLE_CHOICE = "Multiple-Choice QA (no trivia knowledge required)"
-EXTRACTIVE = "Extractive QA"
 UNANSWERABLE = "unanswerable"
 
-_QA_METRICS = (metrics.accuracy, metrics.token_f1)
 _GAP = "@placeholder"
 _HIGHLIGHT = "@highlight"
 _NO_ANSWER = "CANNOTANSWER"
-_NO_YES = ("no", "yes")
-_TRUTH_VALUES = ("false", "true")
 
 
 def bool_q(row: Row) -> spec.Fields:
@@ -43,8 +38,8 @@ def bool_q(row: Row) -> spec.Fields:
         "title": title.strip() or None,
         "text": text.strip(),
         "question": rows.as_question(row["question"]),
-        "options": list(_NO_YES),
-        "answer": _no_or_yes(truth),
+        "options": list(scoring.NO_YES),
+        "answer": rows.truth(truth),
     }
 
 
@@ -100,7 +95,7 @@ def drop(row: Row) -> spec.Fields:
         "context": row["passage"].strip(),
         "question": row["question"].strip(),
         "answer": row["answer"].strip(),
-        "references": _distinct([row["answer"], *row.get("validated_answers", ())]),
+        "references": rows.distinct([row["answer"], *row.get("validated_answers", ())]),
     }
 
 
@@ -116,7 +111,7 @@ def quac(row: Row) -> spec.Fields:
     names = ("title", "background", "context", "question")
     fields = {name: row[name].replace(_NO_ANSWER, "").strip() for name in names}
     declaring.required({**fields, "answer": given[0]}, *names, "answer")
-    references = _distinct(answer for answer in given if _NO_ANSWER not in answer)
+    references = rows.distinct(answer for answer in given if _NO_ANSWER not in answer)
     return {**fields, "answer": references[0], "references": references}
 
 
@@ -127,8 +122,8 @@ def multirc(row: Row) -> spec.Fields:
         "paragraph": row["paragraph"].strip(),
         "question": row["question"].strip(),
         "response": row["answer"].strip(),
-        "options": list(_NO_YES),
-        "answer": _no_or_yes(row["label"]),
+        "options": list(scoring.NO_YES),
+        "answer": rows.truth(row["label"]),
         # A question's candidates are rows of their own, and scored together.
         "group": f"{row['idx']['paragraph']} {row['idx']['question']}",
     }
@@ -147,14 +142,14 @@ def coqa(row: Row) -> spec.Fields:
     declaring.required(row, "story")
     return {
         "text": row["story"].strip(),
-        "numbered_questions": _numbered(questions),
-        "numbered_answers": _numbered(answers),
+        "numbered_questions": rows.numbered(questions),
+        "numbered_answers": rows.numbered(answers),
     }
 
 
 def _squad(row: Row) -> spec.Fields:
     declaring.required(row, "title", "context", "question")
-    answers = _distinct(rows.sequence(row["answers"], "text"))
+    answers = rows.distinct(rows.sequence(row["answers"], "text"))
     return {
         # Titles are the tails of addresses: `Beyonc%C3%A9`, `New_York_City`.
         "title": urllib.parse.unquote(row["title"]).replace("_", " ").strip(),
@@ -165,55 +160,39 @@ def _squad(row: Row) -> spec.Fields:
     }
 
 
-def _no_or_yes(truth: bool | int | str) -> str:
-    value = truth.lower() if isinstance(truth, str) else truth
-    return label(value, _NO_YES, _TRUTH_VALUES)
-
-
-def _distinct(texts: Iterable[str]) -> list[str]:
-    return [text for text in dict.fromkeys(t.strip() for t in texts) if text]
-
-
-def _numbered(texts: Iterable[str]) -> str:
-    lines = (" ".join(text.split()) for text in texts)
-    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, start=1))
-
-
-_TAIL = {"train": "train[:-200]", "validation": "train[-200:]"}
-
 TASKS = (
     task(
-        "bool_q", "bool_q:1.0.0", bool_q, **_TAIL,
+        "bool_q", "bool_q:1.0.0", bool_q, **TAIL,
         category=MULTIPLE_CHOICE, licence="CC-BY-SA-3.0", options=True, trim="text",
     ),
     task(
-        "record", "super_glue/record:1.0.2", record, **_TAIL,
-        category=EXTRACTIVE, options=True, trim="passage", metrics=_QA_METRICS,
+        "record", "super_glue/record:1.0.2", record, **TAIL,
+        category=EXTRACTIVE, options=True, trim="passage", metrics=QA_METRICS,
     ),
     task(
-        "squad_v1", "squad/v1.1:3.0.0", squad_v1, **_TAIL,
-        category=EXTRACTIVE, licence="CC-BY-SA-4.0", trim="context", metrics=_QA_METRICS,
+        "squad_v1", "squad/v1.1:3.0.0", squad_v1, **TAIL,
+        category=EXTRACTIVE, licence="CC-BY-SA-4.0", trim="context", metrics=QA_METRICS,
     ),
     task(
-        "squad_v2", "squad/v2.0:3.0.0", squad_v2, **_TAIL,
-        category=EXTRACTIVE, licence="CC-BY-SA-4.0", trim="context", metrics=_QA_METRICS,
+        "squad_v2", "squad/v2.0:3.0.0", squad_v2, **TAIL,
+        category=EXTRACTIVE, licence="CC-BY-SA-4.0", trim="context", metrics=QA_METRICS,
     ),
     task(
-        "drop", "drop:2.0.0", drop, **_TAIL,
+        "drop", "drop:2.0.0", drop, **TAIL,
         category="Mathematical QA", licence="CC-BY-SA-4.0", trim="context",
-        metrics=_QA_METRICS,
+        metrics=QA_METRICS,
     ),
     task(
-        "quac", "quac:1.0.0", quac, **_TAIL,
-        category=MULTIPLE_CHOICE, licence="CC-BY-SA-4.0", trim="context", metrics=_QA_METRICS,
+        "quac", "quac:1.0.0", quac, **TAIL,
+        category=MULTIPLE_CHOICE, licence="CC-BY-SA-4.0", trim="context", metrics=QA_METRICS,
     ),
     task(
-        "multirc", "super_glue/multirc:1.0.2", multirc, **_TAIL,
+        "multirc", "super_glue/multirc:1.0.2", multirc, **TAIL,
         category=MULTIPLE_CHOICE, options=True, trim="paragraph",
         metrics=(corpus_metrics.multirc_f1,), postprocessor=scoring.multirc,
     ),
     task(
         "coqa", "coqa:1.0.0", coqa, train="train[:-100]", validation="train[-100:]",
-        category=MULTIPLE_CHOICE, trim="text", metrics=_QA_METRICS,
+        category=MULTIPLE_CHOICE, trim="text", metrics=QA_METRICS,
     ),
 )  # fmt: skip

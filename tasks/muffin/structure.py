@@ -12,7 +12,7 @@ import re
 from flan_jax.collection import spec
 from flan_jax.collection.sources import Row
 from flan_jax.evals import metrics
-from tasks.muffin import declaring
+from tasks.muffin import declaring, rows
 
 _TAG = re.compile(r"\s*\[[A-Z]+\]\s*")
 _ATTRIBUTE = re.compile(r"\s*([^\[\],]+?)\s*\[([^\]]*)\]")
@@ -33,7 +33,7 @@ def dart(row: Row) -> spec.Fields:
     triples = []
     for triple in row["tripleset"]:
         text = triple if isinstance(triple, str) else " ".join(triple)
-        if text := " ".join(_TAG.sub(" ", text).split()):
+        if text := rows.one_line(_TAG.sub(" ", text)):
             triples.append(text)
     return _with_target({"tripleset": "; ".join(triples)}, row)
 
@@ -50,7 +50,7 @@ def e2e_nlg(row: Row) -> spec.Fields:
 def web_nlg_en(row: Row) -> spec.Fields:
     """Triples of entity, property and value, commas between these, and a text that states them."""
     triples = [", ".join(part.strip() for part in text.split("|")) for text in row["input"]]
-    text = "; ".join(" ".join(triple.replace("_", " ").split()) for triple in triples)
+    text = "; ".join(rows.one_line(triple.replace("_", " ")) for triple in triples)
     return _with_target({"input_string": text}, row)
 
 
@@ -58,8 +58,7 @@ def _with_target(fields: dict[str, str], row: Row, published: str = "") -> spec.
     target = row["target"] if "target" in row else row[published]
     fields["target"] = target.strip()
     declaring.required(fields, *fields)
-    others = [text.strip() for text in row.get("references", ()) if text.strip()]
-    return fields | {"references": list(dict.fromkeys([fields["target"], *others]))}
+    return fields | {"references": rows.distinct([target, *row.get("references", ())])}
 
 
 def _task(name, fields, licence):

@@ -7,13 +7,12 @@ Mail article behind its last year or ") -- ", and deletes what stands between tw
 """
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from flan_jax.collection import spec
 from flan_jax.collection.sources import Row
 from flan_jax.evals import metrics
-from tasks.muffin import declaring
+from tasks.muffin import declaring, rows
 from tasks.muffin.declaring import required
 
 # Most reviews or sentences of a numbered list (as in the released collection).
@@ -35,7 +34,10 @@ _FILE_TAG = re.compile(r"[ \t]*<[a-z_]+>")
 
 def aeslc(row: Row) -> spec.Fields:
     """A mail and its subject, each on one line."""
-    fields = {"body": _one_line(row["email_body"]), "subject": _one_line(row["subject_line"])}
+    fields = {
+        "body": rows.one_line(row["email_body"]),
+        "subject": rows.one_line(row["subject_line"]),
+    }
     return _filled(fields)
 
 
@@ -45,7 +47,7 @@ def cnn_dailymail(row: Row) -> spec.Fields:
     for head in (_BYLINE, _DATELINE):
         if match := head.match(text):
             text = text[match.end() :]
-    return _filled({"text": text, "highlights": _one_line(row["highlights"])})
+    return _filled({"text": text, "highlights": rows.one_line(row["highlights"])})
 
 
 def gigaword(row: Row) -> spec.Fields:
@@ -78,7 +80,7 @@ def opinion_abstracts_rotten_tomatoes(row: Row) -> spec.Fields:
     return _filled(
         {
             "movie": row["_movie_name"].replace("_", " "),
-            "numbered_reviews": _numbered(reviews),
+            "numbered_reviews": rows.numbered(reviews),
             "first_review": reviews[0],
             "critic_consensus": row["_critic_consensus"],
         }
@@ -89,7 +91,7 @@ def opinion_abstracts_idebate(row: Row) -> spec.Fields:
     """The sentences of an argument, the claim they support, and the debate."""
     return _filled(
         {
-            "argument_sentences": _numbered(_opinions(row["_argument_sentences"])),
+            "argument_sentences": rows.numbered(_opinions(row["_argument_sentences"])),
             "claim": row["_claim"],
             "debate_name": row["_debate_name"].replace("_", " "),
         }
@@ -106,7 +108,7 @@ def samsum(row: Row) -> spec.Fields:
         kept = _FILE_TAG.sub("", line).strip()
         if kept and (kept == line.strip() or not kept.endswith(":")):
             lines.append(kept)
-    return _filled({"dialogue": "\n".join(lines), "summary": _one_line(row["summary"])})
+    return _filled({"dialogue": "\n".join(lines), "summary": rows.one_line(row["summary"])})
 
 
 def xsum(row: Row) -> spec.Fields:
@@ -126,21 +128,13 @@ def _filled(fields: dict[str, str | None]) -> spec.Fields:
     return texts
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
 def _opinions(value: Any) -> list[str]:
     """Returns the first opinions, from `{"key": [...], "value": [...]}` or, as published, by id."""
     texts = value["value"] if value.keys() == {"key", "value"} else value.values()
-    opinions = [line for text in texts if (line := _one_line(text))]
+    opinions = [line for text in texts if (line := rows.one_line(text))]
     if not opinions:
         raise spec.Drop("no opinions")
     return opinions[:MOST_OPINIONS]
-
-
-def _numbered(texts: Sequence[str]) -> str:
-    return "\n".join(f"{number}. {text}" for number, text in enumerate(texts, 1))
 
 
 def _task(name, builder, fields, trim, *, train="train", validation="validation", licence=""):

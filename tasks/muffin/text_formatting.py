@@ -12,7 +12,7 @@ import unicodedata
 from flan_jax.collection import spec
 from flan_jax.collection.sources import Row
 from flan_jax.evals import corpus_metrics
-from tasks.muffin import declaring
+from tasks.muffin import declaring, rows
 
 BUILDER = "para_crawl/enda:1.2.0"
 
@@ -44,7 +44,7 @@ def without_punctuation(text: str) -> str:
     """
     kept = {match.start() for match in _IN_NUMBER.finditer(text)}
     characters = [c for i, c in enumerate(text) if i in kept or not _is_mark(c)]
-    return " ".join("".join(characters).split())
+    return rows.one_line("".join(characters))
 
 
 @functools.cache
@@ -53,7 +53,7 @@ def _is_mark(character: str) -> bool:
 
 
 def _altered(row, name, alter) -> spec.Fields:
-    text = " ".join(row["en"].split())
+    text = rows.one_line(row["en"])
     fields = {"answer": text, name: alter(text)}
     declaring.required(fields, *fields)
     if fields[name] == text:

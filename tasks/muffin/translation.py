@@ -11,6 +11,7 @@ import functools
 from flan_jax.collection import spec
 from flan_jax.collection.sources import Row
 from flan_jax.evals import corpus_metrics
+from tasks.muffin import rows
 from tasks.muffin.declaring import HEAD, required, task
 
 CATEGORY = "Translation"
@@ -29,7 +30,7 @@ LANGUAGES = {
 def translation(row: Row, code: str) -> spec.Fields:
     """A sentence in English and in the language of this code; copies are left out."""
     required(row, "en", code)
-    english, other = (" ".join(row[name].split()) for name in ("en", code))
+    english, other = (rows.one_line(row[name]) for name in ("en", code))
     if english == other:
         raise spec.Drop("not translated")
     return {"lang1": "English", "lang2": LANGUAGES[code], "sent1": english, "sent2": other}
