@@ -419,10 +419,11 @@ class _Run:
             raise self._preempted()
 
     def _preempted(self) -> errors.PreemptedError:
-        path = self.checkpoints.path(self.step)
+        waited_s = self.guard.waited_s()
+        after = "" if waited_s is None else f", {waited_s:.1f} s after the signal"
         return errors.PreemptedError(
-            f"asked to stop at step {self.step} of {self.config.last_step}; saved {path}, "
-            f"{self.guard.waited_s():.1f} s after the signal; start the same command again to go on"
+            f"asked to stop at step {self.step} of {self.config.last_step}; saved "
+            f"{self.checkpoints.path(self.step)}{after}; start the same command again to go on"
         )
 
     def _evaluation_is_due(self) -> bool:

@@ -48,9 +48,12 @@ class PreemptionGuard:
             return multihost_utils.reached_preemption_sync_point(step)
         return self._asked_at is not None
 
-    def waited_s(self) -> float:
-        """Returns how long ago this process was asked to stop, in seconds; 0 if it was not."""
-        return 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
+    def waited_s(self) -> float | None:
+        """Returns how long ago this process was asked to stop, in seconds; None if it cannot tell.
+
+        It can where it is the only one; of several, jax is told of the signal.
+        """
+        return None if self._asked_at is None else time.monotonic() - self._asked_at
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:

@@ -263,7 +263,8 @@ def test_sigterm_to_one_process_stops_all_at_one_step_and_saves_it(jobs, whole):
     assert codes == [errors.EXIT_PREEMPTED] * 2, jobs.log("asked", 0) + jobs.log("asked", 1)
     step = newest_checkpoint(jobs.root / "asked")
     for index in range(2):
-        assert f"asked to stop at step {step} of {STEPS}; saved" in jobs.log("asked", index)
+        saved = f"{jobs.root / 'asked' / f'checkpoint_{step}'}; start the same command again"
+        assert f"asked to stop at step {step} of {STEPS}; saved {saved}" in jobs.log("asked", index)
     jobs.run("asked", 2)
     assert jobs.given("asked") == jobs.expected()
     assert_bit_equal(jobs, "asked", whole[2])
