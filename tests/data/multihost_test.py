@@ -18,6 +18,7 @@ from flan_jax.parallel import arrays, hosts
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.rules import preset
 from tests import host_processes
+from tests.data.batches import assert_equal
 
 BATCH, STEPS = 8, 6
 
@@ -80,14 +81,6 @@ def global_batches(store, out, count, num_steps, state_file="-"):
             held = [shard[f"{side}_segment_ids"] > 0 for side in ("encoder", "decoder")]
             assert shard["num_tokens"] == sum(part.sum() for part in held)
     return batches
-
-
-def assert_equal(found, expected):
-    assert len(found) == len(expected)
-    for one, other in zip(found, expected, strict=True):
-        assert one.keys() == other.keys()
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name], err_msg=name, strict=True)
 
 
 @pytest.fixture
