@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from flan_jax.core.errors import UsageError
+from flan_jax.core.errors import UsageError, unknown_name
 from flan_jax.core.rng import ExampleKey
 
 # Raised whenever a change gives other pairs for the same chunk and key.
@@ -25,6 +25,7 @@ VERSION = 1
 SPANS = "spans"  # spans of noise, each replaced by a sentinel
 RANDOM_SPLIT = "random_split"  # a prefix of any length, each equally likely, and what follows it
 SUFFIX = "suffix"  # a prefix, and what follows it: a fixed share of the chunk
+KINDS = (SPANS, RANDOM_SPLIT, SUFFIX)
 
 _EOS = 1  # one token on either side
 
@@ -35,7 +36,7 @@ class Denoiser:
 
     Args:
         name: what it is called in names of tasks.
-        kind: `SPANS`, `RANDOM_SPLIT` or `SUFFIX`.
+        kind: of `KINDS`.
         density: share of a chunk's tokens that are noise, which is to be restored. A suffix of
             density None has the target's share of both feature lengths.
         mean_span: mean length of a span of noise, for `SPANS`.
@@ -53,8 +54,8 @@ class Denoiser:
     share: float = 1.0
 
     def __post_init__(self):
-        if self.kind not in (SPANS, RANDOM_SPLIT, SUFFIX):
-            raise UsageError(f"denoiser {self.name!r}: kind {self.kind!r} is none of the three")
+        if self.kind not in KINDS:
+            raise unknown_name("kind", self.kind, KINDS, place=f"denoiser {self.name!r}")
         if self.density is not None and not 0 < self.density < 1:
             raise UsageError(
                 f"denoiser {self.name!r}: density must be between 0 and 1, got {self.density}"
@@ -119,7 +120,8 @@ def chunk_length(denoiser: Denoiser, room: Room) -> int:
         raise UsageError(
             f"denoiser {denoiser.name!r}: no text has room in {room.inputs} tokens of inputs and "
             f"{room.targets} of targets, with {room.num_sentinels} sentinels and "
-            f"{room.num_mode_tokens} tokens of mode; raise the feature lengths"
+            f"{room.num_mode_tokens} tokens of mode; raise the feature lengths, or "
+            "choose a vocabulary with sentinels where it has none"
         )
     return length
 

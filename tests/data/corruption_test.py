@@ -231,7 +231,9 @@ def test_chunks_lose_nothing_and_are_full(lengths, length, join):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        pytest.param({"kind": "words"}, "kind 'words'", id="kind"),
+        pytest.param(
+            {"kind": "words"}, "denoiser 'span_corruption': unknown kind 'words'", id="kind"
+        ),
         pytest.param({"density": 1.5}, "density must be between 0 and 1, got 1.5", id="density"),
         pytest.param({"mean_span": 0.5}, "mean_span >= 1", id="short spans"),
         pytest.param({"density": None}, "spans need a density", id="no density"),
