@@ -2,9 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chain of thought: rationale before answer, and the answer can be found again."""
 
-import os
-from pathlib import Path
-
 import pytest
 import seqio
 
@@ -13,6 +10,7 @@ from flan_jax.collection.rendering import Dropped, Rendered, render_task
 from flan_jax.core.errors import UsageError
 from flan_jax.evals import metrics
 from tasks import cot, paper
+from tests.tasks import family_data
 from tests.tasks.family_rendering import assert_renders
 
 
@@ -140,10 +138,7 @@ def test_a_users_own_file_is_a_task_too(tmp_path):
 
 
 def test_real_answers_are_found_again():
-    shared = os.environ.get("FLAN_JAX_SHARED_DATA")
-    if not shared:
-        pytest.skip("FLAN_JAX_SHARED_DATA names no folder of real data")
-    for path in sorted(Path(shared, "train/cot/flan_tsv").glob("*_train.tsv")):
+    for path in sorted((family_data.shared_folder() / "train/cot/flan_tsv").glob("*_train.tsv")):
         name = path.name.removesuffix("_train.tsv")
         demo = cot.task_spec(f"real_{name}", str(path))
         rows = dict(demo.source.rows("validation"))

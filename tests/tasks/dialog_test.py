@@ -5,8 +5,6 @@
 import collections
 import contextlib
 import json
-import os
-from pathlib import Path
 
 import pytest
 import seqio
@@ -20,6 +18,7 @@ from flan_jax.core.errors import DataError, UsageError
 from tasks import paper
 from tasks.dialog import conversations, sources
 from tasks.dialog import tasks as dialog
+from tests.tasks import family_data
 from tests.tasks.family_rendering import assert_renders
 
 NAMES = ("wiki_dialog", "qrecc", "task_master")
@@ -195,10 +194,7 @@ def test_styles_are_many_and_stay_apart():
 
 
 def test_styles_come_back_from_t5_vocabulary():
-    shared = os.environ.get("FLAN_JAX_SHARED_DATA")
-    if not shared:
-        pytest.skip("FLAN_JAX_SHARED_DATA names no folder of real data")
-    path = Path(shared, "vocab/t5_cc_all_32000.model")
+    path = family_data.shared_folder() / "vocab/t5_cc_all_32000.model"
     vocabulary = vocabularies.load_vocabulary(str(path)).seqio
     for text in (*conversations.HEADERS, *(m for pair in conversations.MARKS for m in pair)):
         assert vocabulary.decode(vocabulary.encode(f"{text} yes")) == f"{text} yes".strip()

@@ -1,15 +1,20 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Data of one task of each family, written for tests in the formats that users supply."""
+"""Data of tasks: written for tests in the formats that users supply, or real where it is there."""
 
 import json
+import os
+from collections.abc import Iterable
 from pathlib import Path
+
+import pytest
 
 VARIABLES = (
     "FLAN_JAX_MUFFIN_DIR", "FLAN_JAX_COT_DIR", "FLAN_JAX_NIV2_DIR", "FLAN_JAX_P3_RENDERED_DIR",
     "FLAN_JAX_DIALOG_DIR", "FLAN_JAX_TASKMASTER_DIR", "FLAN_JAX_PROGRAM_DIR", "FLAN_JAX_T0_DIR",
     "FLAN_JAX_P3_TEMPLATES", "TFDS_DATA_DIR",
 )  # fmt: skip
+SHARED_VARIABLE = "FLAN_JAX_SHARED_DATA"
 P3_TASK = "adversarial_qa_dbert_answer_the_following_q"
 NIV2_TASK = "task001_quoref_question_generation"
 
@@ -21,14 +26,26 @@ def forget(monkeypatch, empty: Path) -> None:
     monkeypatch.setenv("TFDS_DATA_DIR", str(empty))
 
 
+def shared_folder() -> Path:
+    """Returns the folder of real data that an environment variable names, or skips the test."""
+    folder = os.environ.get(SHARED_VARIABLE)
+    if not folder:
+        pytest.skip(f"{SHARED_VARIABLE} names no folder of real data")
+    return Path(folder)
+
+
+def write_lines(path: Path, rows: Iterable) -> None:
+    """Writes rows one a line, those that are no text as JSON; makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    texts = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+
+
 def write(folder: Path) -> dict[str, str]:
-    """Writes the files under `folder`; returns the variables that name their places."""
+    """Writes rows of one task of each family; returns the variables that name their places."""
 
     def lines(path: str, rows: list) -> None:
-        file = folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        texts = [row if isinstance(row, str) else json.dumps(row) for row in rows]
-        file.write_text("\n".join(texts) + "\n", encoding="utf-8")
+        write_lines(folder / path, rows)
 
     boolq = [
         {"question": f"is it {n}", "title": "t", "answer": bool(n % 2), "passage": f"p {n}"}

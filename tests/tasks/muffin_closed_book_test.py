@@ -3,14 +3,12 @@
 """Questions without a passage: what each mapping makes of its builder's rows."""
 
 import csv
-import os
-from pathlib import Path
 
 import pytest
 
 from flan_jax.collection.spec import Drop
 from tasks.muffin import closed_book
-from tests.tasks import muffin_rendering, muffin_samples
+from tests.tasks import family_data, muffin_rendering, muffin_samples
 
 TASKS = {task.name.removeprefix("muffin."): task for task in closed_book.TASKS}
 
@@ -186,10 +184,7 @@ def test_real_rows_give_a_prompt_or_a_known_reason(name):
 
 
 def test_real_openbookqa_rows_give_a_prompt():
-    folder = os.environ.get(muffin_samples.VARIABLE)
-    if not folder:
-        pytest.skip(f"{muffin_samples.VARIABLE} names no folder of real data")
-    text = Path(folder, "train/muffin/openbookqa/train.tsv").read_text()
+    text = (family_data.shared_folder() / "train/muffin/openbookqa/train.tsv").read_text()
     num = 0
     for row in csv.DictReader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE):
         stem, choices = row["Question Stem"], row["Choices"]

@@ -10,18 +10,14 @@ import collections
 import csv
 import dataclasses
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from flan_jax.collection.rendering import Dropped, Rendered, render_task
 from flan_jax.collection.sources import JsonLinesSource, Row
 from flan_jax.collection.spec import TaskSpec
 from tasks.muffin import closed_book
-
-VARIABLE = "FLAN_JAX_SHARED_DATA"
+from tests.tasks.family_data import shared_folder, write_lines
 
 _LANGUAGES = {
     "cs": "ces_Latn", "de": "deu_Latn", "en": "eng_Latn", "fi": "fin_Latn", "fr": "fra_Latn",
@@ -29,14 +25,6 @@ _LANGUAGES = {
 }  # fmt: skip
 # Parallel lines that are kept for validation.
 _NUM_VALIDATION = 50
-
-
-def shared_folder() -> Path:
-    """Returns the folder of real data, or skips the test."""
-    folder = os.environ.get(VARIABLE)
-    if not folder:
-        pytest.skip(f"{VARIABLE} names no folder of real data")
-    return Path(folder)
 
 
 def train_rows(task: str) -> list[Row]:
@@ -64,11 +52,8 @@ def export(folder: Path) -> dict[str, int]:
     samples, num_rows = shared_folder() / "train/muffin", {}
 
     def write(task: str, **rows_by_split: list[Row]) -> None:
-        place = folder / task
-        place.mkdir(parents=True)
         for split, rows in rows_by_split.items():
-            text = "".join(json.dumps(row) + "\n" for row in rows)
-            (place / f"{split}.jsonl").write_text(text, encoding="utf-8")
+            write_lines(folder / task / f"{split}.jsonl", rows)
         num_rows[task] = sum(map(len, rows_by_split.values()))
 
     for task, (train, test, read) in _LAYOUTS.items():

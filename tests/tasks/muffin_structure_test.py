@@ -3,8 +3,6 @@
 """Muffin's data-to-text tasks: how words, triples and attributes are written out."""
 
 import csv
-import os
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +10,7 @@ from flan_jax.collection.rendering import render
 from flan_jax.collection.spec import ZS_NOOPT, Drop
 from flan_jax.core.rng import ExampleKey
 from tasks.muffin import structure
-from tests.tasks import muffin_rendering
+from tests.tasks import family_data, muffin_rendering
 
 ROW = {"target": "A text.", "references": []}
 
@@ -85,10 +83,8 @@ def test_rows_without_a_text_are_dropped(mapping):
 
 
 def test_real_attributes_give_fields():
-    shared = os.environ.get("FLAN_JAX_SHARED_DATA")
-    if not shared:
-        pytest.skip("FLAN_JAX_SHARED_DATA names no folder of real data")
-    with Path(shared, "train/muffin/e2e_nlg/train.csv").open(encoding="utf-8-sig") as file:
+    path = family_data.shared_folder() / "train/muffin/e2e_nlg/train.csv"
+    with path.open(encoding="utf-8-sig") as file:
         fields = [structure.e2e_nlg(row) for row in csv.DictReader(file)]
     assert len(fields) == 1000
     for row in fields:

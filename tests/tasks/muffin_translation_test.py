@@ -2,14 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Muffin's translation tasks: languages by name, both directions, BLEU."""
 
-import os
-from pathlib import Path
-
 import pytest
 
 from flan_jax.collection.spec import Drop
 from tasks.muffin import translation
-from tests.tasks import muffin_rendering
+from tests.tasks import family_data, muffin_rendering
 
 PAIRS = {
     "muffin.para_crawl_enes": "Spanish",
@@ -66,10 +63,7 @@ def test_bleu_is_over_whatever_side_was_asked_for():
 
 
 def test_real_pairs_give_fields():
-    shared = os.environ.get("FLAN_JAX_SHARED_DATA")
-    if not shared:
-        pytest.skip("FLAN_JAX_SHARED_DATA names no folder of real data")
-    folder = Path(shared, "train/muffin/flores200_mt_standin")
+    folder = family_data.shared_folder() / "train/muffin/flores200_mt_standin"
     english = (folder / "eng_Latn.dev").read_text().splitlines()
     files = {"cs": "ces", "de": "deu", "fi": "fin", "fr": "fra", "ro": "ron", "tr": "tur"}
     for code, name in files.items():

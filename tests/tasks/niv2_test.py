@@ -8,7 +8,6 @@ import json
 import os
 import pickle
 import re
-from pathlib import Path
 
 import pytest
 import seqio
@@ -17,6 +16,7 @@ from flan_jax.collection import prompts, registry
 from flan_jax.collection.rendering import Dropped, Rendered, render_task
 from flan_jax.core.errors import DataError, UsageError
 from tasks import niv2, paper
+from tests.tasks import family_data
 
 SLOTS = ("definition", "input", "output", "ex.input", "ex.output", "ex.explanation")
 
@@ -342,11 +342,9 @@ def test_mixture_with_no_member_says_so(tmp_path):
 
 
 def test_real_tasks_render():
-    shared = os.environ.get("FLAN_JAX_SHARED_DATA")
-    if not shared:
-        pytest.skip("FLAN_JAX_SHARED_DATA names no folder of real data")
+    folder = family_data.shared_folder() / "train/natural_instructions"
     for part in ("tasks", "variant_schema"):
-        for path in sorted(Path(shared, "train/natural_instructions", part).glob("*.json"))[::5]:
+        for path in sorted((folder / part).glob("*.json"))[::5]:
             spec = niv2.task_spec(path)
             results = [r for s in spec.splits for r in render_task(spec, s, 0)]
             assert all(isinstance(r, Rendered) for r in results) and len(results) > 20

@@ -34,7 +34,7 @@ NUM_IN_NO_SPLIT = {"muffin.e2e_nlg": 200}
 @pytest.fixture
 def num_rows(tmp_path, monkeypatch):
     """The number of rows by task, once all samples lie in folders as users name them."""
-    shared = muffin_samples.shared_folder() / "train"
+    shared = family_data.shared_folder() / "train"
     family_data.forget(monkeypatch, tmp_path)
     rows = {}
 
@@ -62,7 +62,7 @@ def num_rows(tmp_path, monkeypatch):
 @pytest.mark.large  # renders and tokenizes a hundred thousand examples
 def test_every_real_row_is_an_example_or_dropped_for_a_reason(num_rows, tmp_path):
     registry.add_mixture(MIXTURE, sorted(num_rows))
-    vocabulary = muffin_samples.shared_folder() / "vocab/t5_cc_all_32000.model"
+    vocabulary = family_data.shared_folder() / "vocab/t5_cc_all_32000.model"
     store = build.build(
         mixture=MIXTURE, out=tmp_path / "store", vocabulary=str(vocabulary),
         feature_lengths=LENGTHS, num_workers=2,

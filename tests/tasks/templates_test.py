@@ -6,7 +6,6 @@ T5's vocabulary folds white space to single blanks and has no piece for some cha
 meaning may rest on either. Fields and targets of each group are checked beside its tasks.
 """
 
-import os
 import re
 from pathlib import Path
 
@@ -15,19 +14,20 @@ import pytest
 from flan_jax.collection import prompts
 from flan_jax.collection.prompts import FORWARD, OPTIONS_SLOT
 from flan_jax.collection.vocabularies import load_vocabulary
+from tests.tasks import family_data
 
 ROOT = Path(__file__).resolve().parent.parent.parent / "tasks"
 # The mini collection's own is checked with its tasks.
 FILES = sorted(p for p in ROOT.rglob("templates/*.jsonl") if "mini" not in p.parts)
 NAMES = [str(p.relative_to(ROOT)) for p in FILES]
 GROUPS = [prompts.TemplateGroup(str(path)).load() for path in FILES]
-# Groups that templates.md's table has: 63 of Muffin, dialog and program synthesis with their
-# twins, three of T0, Natural-Instructions, CoT and its twin; and anli, mnli and wmt16 share theirs.
+# 62 of Muffin, where some tasks share one; with twins, 6 of dialog, 4 of program synthesis and 2 of
+# CoT; 3 of T0-SF; and Natural-Instructions'.
 NUM_GROUPS = 78
 
 # Without a piece in T5's vocabulary (or, a tab, one that stays).
 UNKNOWN_TO_T5 = set("{}~<\\^`\t")
-# Natural-Instructions shows options in its definitions, CoT in its questions.
+# Fewest templates of each kind in a group.
 LEAST = 10
 # Fields that end in a period of their own, so that what follows stays apart.
 WHOLE_SENTENCES = ("definition",)
@@ -108,9 +108,7 @@ def test_templates_differ_once_line_breaks_and_options_are_gone(templates):
 
 
 def test_fixed_text_comes_back_from_t5s_own_vocabulary():
-    if not (shared := os.environ.get("FLAN_JAX_SHARED_DATA")):
-        pytest.skip("FLAN_JAX_SHARED_DATA names no folder of real data")
-    vocabulary = load_vocabulary(f"{shared}/vocab/t5_cc_all_32000.model")
+    vocabulary = load_vocabulary(str(family_data.shared_folder() / "vocab/t5_cc_all_32000.model"))
     for name, templates in zip(NAMES, GROUPS, strict=True):
         for t in templates:
             for text in texts(t):
