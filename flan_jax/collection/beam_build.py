@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flan_jax.collection.workers import Died
-from flan_jax.core import errors, files
-from flan_jax.core.errors import FlanError, UsageError
+from flan_jax.core import files
+from flan_jax.core.errors import FlanError, UsageError, unknown_name
 
 Job = TypeVar("Job")
 
@@ -157,7 +157,7 @@ def _pipeline(runner: str, options: Sequence[str]):
     known = PipelineOptions([]).get_all_options()
     unknown = made.get_all_options(retain_unknown_options=True).keys() - known.keys()
     if unknown:
-        raise errors.unknown_name("option of Beam", min(unknown), known, "(in --beam_options)")
+        raise unknown_name("option of Beam", min(unknown), known, "(in --beam_options)")
     try:
         return beam.Pipeline(options=made)
     except (ValueError, ImportError, AttributeError) as error:

@@ -3,7 +3,6 @@
 """A build on Apache Beam's DirectRunner: the bytes of any other build, every failure told."""
 
 import dataclasses
-import hashlib
 import importlib.util
 import sys
 
@@ -16,6 +15,7 @@ from flan_jax.collection.store import StoreWriteError
 from flan_jax.collection.workers import Died
 from flan_jax.core.errors import FlanError, IncompleteError, UsageError
 from flan_jax.core.modules import import_tasks
+from tests.collection.store_files import contents, written_at
 
 needs_beam = pytest.mark.skipif(
     importlib.util.find_spec("apache_beam") is None,
@@ -32,19 +32,6 @@ def build(out, mixture="mini_4", **changes):
         "limit": 5, "module_imports": ["tasks.mixtures"],
     }  # fmt: skip
     return build_lib.build(**(arguments | changes))
-
-
-def contents(root):
-    """Every file of a store by its content, but for the lock."""
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != ".lock"
-    }
-
-
-def written_at(root):
-    return {path: path.stat().st_mtime_ns for path in root.rglob("tokens.bin")}
 
 
 def test_without_beam_the_extra_is_named(tmp_path, monkeypatch):

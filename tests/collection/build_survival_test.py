@@ -6,7 +6,6 @@ Processes here are real ones, and so are the failed writes.
 """
 
 import contextlib
-import hashlib
 import os
 import random
 import resource
@@ -23,6 +22,7 @@ from flan_jax.collection import registry
 from flan_jax.collection.store import Store
 from flan_jax.core.errors import EXIT_PREEMPTED, UsageError
 from tasks.mini import mixtures
+from tests.collection.store_files import contents
 
 VOCABULARY = "package:tasks/mini/vocabulary/sentencepiece.model"
 MIXTURE, NUM_PARTS = "mini_16", 32
@@ -87,15 +87,6 @@ def output(process):
     """Waits for the command and all processes that it started, and returns what they printed."""
     with process:
         return process.communicate(timeout=TIMEOUT_S)[0]
-
-
-def contents(root):
-    """Every file of a store by its content, but for the lock."""
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != ".lock"
-    }
 
 
 @pytest.fixture(scope="module")

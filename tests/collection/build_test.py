@@ -3,7 +3,6 @@
 """The builder: the renderer's examples, all counted; resumable; the same bytes for any workers."""
 
 import collections
-import hashlib
 import importlib
 import itertools
 import json
@@ -24,6 +23,7 @@ from flan_jax.collection.rendering import Dropped, render_task
 from flan_jax.collection.vocabularies import load_vocabulary
 from flan_jax.core import files
 from flan_jax.core.errors import IncompleteError, UsageError
+from tests.collection.store_files import contents, written_at
 
 LENGTHS = {"inputs": 60, "targets": 12}
 
@@ -104,20 +104,6 @@ def build(module, out, mixture="all", **changes):
         "feature_lengths": LENGTHS, "seed": 3,
     }  # fmt: skip
     return build_lib.build(**(arguments | changes))
-
-
-def contents(root):
-    """Every file of a store by its content, but for the lock."""
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != ".lock"
-    }
-
-
-def written_at(root):
-    """When each task's split was written, finished parts of an unfinished build among them."""
-    return {path.parts[-3:-1]: path.stat().st_mtime_ns for path in root.rglob("tokens.bin")}
 
 
 def test_a_store_holds_what_the_renderer_gives(module, tmp_path):
