@@ -7,7 +7,6 @@ import contextlib
 import json
 
 import pytest
-import seqio
 import tensorflow_datasets as tfds
 
 from flan_jax.collection import registry, spec, vocabularies
@@ -15,11 +14,10 @@ from flan_jax.collection.rendering import Dropped, Rendered, render_task
 from flan_jax.collection.sources import HeldOutSource
 from flan_jax.collection.tfds_source import TfdsSource
 from flan_jax.core.errors import DataError, UsageError
-from tasks import paper
 from tasks.dialog import conversations, sources
 from tasks.dialog import tasks as dialog
-from tests.tasks import family_data
-from tests.tasks.family_rendering import assert_renders
+from tests.tasks.family_data import shared_folder, write_lines
+from tests.tasks.family_rendering import assert_registered, assert_renders, first_prompt
 
 NAMES = ("wiki_dialog", "qrecc", "task_master")
 
@@ -47,11 +45,6 @@ def taskmaster_dialog(i):
     return {"conversation_id": f"dlg-{i}", "instruction_id": "x", "utterances": said}
 
 
-def write_lines(path, rows):
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Rows of all three data sets, and no TFDS data set."""
@@ -74,11 +67,7 @@ def task(name):
 
 
 def test_three_tasks_and_their_twins_are_registered():
-    assert len(NAMES) == paper.MUFFIN_PARTS["dialog"]
-    names = [f"dialog.{name}" for name in NAMES]
-    assert dialog.register() == [*names, *(f"{name}_input_inversion" for name in names)]
-    assert {t.name for t in seqio.get_mixture_or_task("dialog").tasks} == set(dialog.register())
-    assert {registry.get_spec(n).cap for n in dialog.register()} == {paper.CAPS["muffin"]}
+    assert_registered("dialog", NAMES, dialog.register)
 
 
 def test_twins_have_three_tenths_of_their_tasks_rate(folder):
@@ -102,27 +91,24 @@ def test_every_template_and_setting_renders(folder, name):
 
 
 def test_golden_forward_prompt(folder):
-    r = next(render_task(task("wiki_dialog"), "validation", 0, setting=spec.ZS_NOOPT))
-    assert r.inputs == (
+    assert first_prompt(task("wiki_dialog")) == (
         "The talk up to now:\n"
         "A: lake 30 says 0.\n"
         "B: lake 30 says 1.\n"
         "A: lake 30 says 2.\n"
         "B:\n"
         "\n"
-        "(What does the speaker whose turn it is reply?)"
+        "(What does the speaker whose turn it is reply?)",
+        "lake 30 says 3.",
     )
-    assert r.targets == "lake 30 says 3."
 
 
 def test_golden_inverted_prompt(folder):
-    twin = task("task_master_input_inversion")
-    r = next(render_task(twin, "validation", 0, setting=spec.ZS_NOOPT))
-    assert r.inputs == (
+    assert first_prompt(task("task_master_input_inversion")) == (
         "Give the earlier turns of the conversation in which this is said next. They should account"
-        " for any details it mentions.\n\nSaid next: order 2 says 3."
+        " for any details it mentions.\n\nSaid next: order 2 says 3.",
+        "A: order 2 says 0.\nB: order 2 says 1.\nA: order 2 says 2.",
     )
-    assert r.targets == "A: order 2 says 0.\nB: order 2 says 1.\nA: order 2 says 2."
 
 
 def test_dialog_ends_with_the_mark_of_who_speaks_next():
@@ -194,7 +180,7 @@ def test_styles_are_many_and_stay_apart():
 
 
 def test_styles_come_back_from_t5_vocabulary():
-    path = family_data.shared_folder() / "vocab/t5_cc_all_32000.model"
+    path = shared_folder() / "vocab/t5_cc_all_32000.model"
     vocabulary = vocabularies.load_vocabulary(str(path)).seqio
     for text in (*conversations.HEADERS, *(m for pair in conversations.MARKS for m in pair)):
         assert vocabulary.decode(vocabulary.encode(f"{text} yes")) == f"{text} yes".strip()
@@ -222,7 +208,7 @@ def test_row_without_turn_number_is_counted(folder):
         file.write('{"context": ["a?", "b."], "conversation_id": 99, "turn_id": "7"}\n{broken\n')
     results = list(render_task(task("qrecc"), "train", 0))
     reasons = sorted(r.reason for r in results if isinstance(r, Dropped))
-    assert sorted(reasons) == ["malformed: not valid JSON", "no whole number 'turn_id'"]
+    assert reasons == ["malformed: not valid JSON", "no whole number 'turn_id'"]
     assert sum(isinstance(r, Rendered) for r in results) == 36
 
 

@@ -7,7 +7,6 @@ parses the text, a test gives rows by hand instead; they too pass through the bu
 """
 
 import dataclasses
-import re
 from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
@@ -26,9 +25,9 @@ from flan_jax.collection.spec import (
     TaskSpec,
 )
 from flan_jax.core.rng import ExampleKey
+from tests.tasks.family_rendering import SLOT
 
 NUM_ROWS = 4
-_SLOT = re.compile(r"\{[a-z_][\w.]*\}")
 
 
 def rows_of(spec: TaskSpec, by_hand: Sequence[Row] = ()) -> list[Row]:
@@ -111,7 +110,7 @@ def render_all(spec: TaskSpec, rows: list[Fields], setting: str) -> list[Rendere
         example = render(spec, row, key=key, exemplars=pool, setting=setting, train_index=index)
         where = f"{spec.name}: {example.meta}"
         assert example.inputs.strip() and example.targets.strip(), where
-        assert not _SLOT.search(example.inputs + example.targets), where
+        assert not SLOT.search(example.inputs + example.targets), where
         assert example.targets == example.references[0], where
         assert (example.meta["num_shots"] > 0) == (setting in FEW_SHOT_SETTINGS), where
         done.append(example)

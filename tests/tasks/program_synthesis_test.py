@@ -2,17 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Program synthesis: code repair and contest problems out of files, and their twins."""
 
-import json
-
 import pytest
-import seqio
 
 from flan_jax.collection import registry, spec
 from flan_jax.collection.rendering import Dropped, Rendered, render_task
 from flan_jax.core.errors import UsageError
 from tasks import paper
 from tasks.program_synthesis import tasks as programs
-from tests.tasks.family_rendering import assert_renders
+from tests.tasks.family_data import write_lines
+from tests.tasks.family_rendering import assert_registered, assert_renders, first_prompt
 
 NAMES = (*(f"dr_repair_{form}" for form in programs.REPAIR_FORMS), "dmcc_python")
 SLOTS = ("question", "answer")
@@ -36,8 +34,7 @@ def folder(tmp_path, monkeypatch):
     for form in programs.REPAIR_FORMS:
         path = tmp_path / f"dr_repair_{form}.tsv"
         path.write_text("".join(repair_line(i) for i in range(20)))
-    lines = "".join(json.dumps(contest_row(i)) + "\n" for i in range(20))
-    (tmp_path / "dmcc_python.jsonl").write_text(lines)
+    write_lines(tmp_path / "dmcc_python.jsonl", map(contest_row, range(20)))
     return tmp_path
 
 
@@ -46,11 +43,7 @@ def task(name):
 
 
 def test_five_tasks_and_their_twins_are_registered():
-    assert len(NAMES) == paper.MUFFIN_PARTS["program_synthesis"]
-    names = [f"program_synthesis.{name}" for name in NAMES]
-    assert programs.register() == [*names, *(f"{name}_input_inversion" for name in names)]
-    members = seqio.get_mixture_or_task("program_synthesis").tasks
-    assert {t.name for t in members} == set(programs.register())
+    assert_registered("program_synthesis", NAMES, programs.register)
 
 
 def test_twins_have_three_tenths_of_their_tasks_rate(folder):
@@ -70,35 +63,29 @@ def test_every_template_and_setting_renders(folder, name):
 
 
 def test_golden_repair_prompt_and_its_twin(folder):
-    r = next(render_task(task("dr_repair_plain_code"), "validation", 0, setting=spec.ZS_NOOPT))
-    assert r.inputs == (
+    assert first_prompt(task("dr_repair_plain_code")) == (
         "Code repair: given a piece of a program that does not work, produce the piece as it should"
-        " be.\n\nint f12()\n  retrn 12;"
+        " be.\n\nint f12()\n  retrn 12;",
+        "int f12()\n  return 12;",
     )
-    assert r.targets == "int f12()\n  return 12;"
-    twin = task("dr_repair_plain_code_input_inversion")
-    r = next(render_task(twin, "validation", 0, setting=spec.ZS_NOOPT))
-    assert r.inputs == (
+    assert first_prompt(task("dr_repair_plain_code_input_inversion")) == (
         "Bug injection: given code that is correct, produce the same code with a mistake such as"
-        " programmers make.\n\nint f12()\n  return 12;"
+        " programmers make.\n\nint f12()\n  return 12;",
+        "int f12()\n  retrn 12;",
     )
-    assert r.targets == "int f12()\n  retrn 12;"
 
 
 def test_golden_contest_prompt_and_its_twin(folder):
-    r = next(render_task(task("dmcc_python"), "validation", 0, setting=spec.ZS_NOOPT))
-    assert r.inputs == (
+    assert first_prompt(task("dmcc_python")) == (
         "Read a number and print it plus 3.\n\n"
-        "Write a Python program that solves the problem above."
+        "Write a Python program that solves the problem above.",
+        "n = int(input())\nif n:\n  print(n + 3)",
     )
-    assert r.targets == "n = int(input())\nif n:\n  print(n + 3)"
-    twin = task("dmcc_python_input_inversion")
-    r = next(render_task(twin, "validation", 0, setting=spec.ZS_NOOPT))
-    assert r.inputs == (
+    assert first_prompt(task("dmcc_python_input_inversion")) == (
         "You set problems for contests, and this is your reference solution: n = int(input())\n"
-        "if n:\n  print(n + 3)\n\nNow write the problem."
+        "if n:\n  print(n + 3)\n\nNow write the problem.",
+        "Read a number and print it plus 3.",
     )
-    assert r.targets == "Read a number and print it plus 3."
 
 
 def test_contest_marks_and_line_breaks_go_and_the_rest_stays():
@@ -116,7 +103,7 @@ def test_validation_shares_no_program_and_no_problem_with_train(folder):
     lines = [f"broken {i}\\n\tfixed {i % 50}\n" for i in range(200)]
     (folder / "dr_repair_no_errors.tsv").write_text("".join(lines))
     rows = [{"inputs": f"problem {i % 50}", "targets": f"program {i}"} for i in range(200)]
-    (folder / "dmcc_python.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    write_lines(folder / "dmcc_python.jsonl", rows)
     for name, column in (("dr_repair_no_errors", "fixed"), ("dmcc_python", "inputs")):
         train, held = ([row[column] for _, row in task(name).source.rows(s)] for s in spec.SPLITS)
         assert (len(train), len(held)) == (180, 20) and not set(train) & set(held)
