@@ -391,20 +391,20 @@ def measure(args: argparse.Namespace) -> list[Table]:
 
 def main() -> int:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    measuring.add_arguments(parser, num_rounds=3)
+    parser = measuring.make_parser(__doc__, num_rounds=3)
     parser.add_argument(
         "--vocabulary", help="a sentencepiece.model (default: one trained on the rows)"
     )
     parser.add_argument(
-        "--peer_members", type=int, default=200, help="most members to mix with SeqIO"
+        "--peer_members",
+        type=measuring.positive,
+        default=200,
+        help="most members to mix with SeqIO",
     )
     return measuring.run(
-        script=__file__,
-        parser=parser,
-        measure=measure,
+        __file__,
+        parser,
+        measure,
         libraries=("grain", "numpy", "seqio", "sentencepiece", "tensorflow"),
     )
 

@@ -247,19 +247,13 @@ def measure(args: argparse.Namespace) -> list[Table]:
 
 def main() -> int:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    measuring.add_arguments(parser, num_rounds=3)
+    parser = measuring.make_parser(__doc__, num_rounds=3)
     parser.add_argument(
         "--models", choices=CASES, default=list(CASES), nargs="+", metavar="NAME",
         help=f"of {', '.join(CASES)}",
     )  # fmt: skip
     return measuring.run(
-        script=__file__,
-        parser=parser,
-        measure=measure,
-        libraries=("jax", "flax", "torch", "transformers", "numpy"),
+        __file__, parser, measure, libraries=("jax", "flax", "torch", "transformers", "numpy")
     )
 
 

@@ -321,19 +321,13 @@ def measure(args: argparse.Namespace) -> list[Table]:
 
 def main() -> int:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    measuring.add_arguments(parser, num_rounds=5)
+    parser = measuring.make_parser(__doc__, num_rounds=5)
     parser.add_argument(
         "--mixtures", nargs="+", metavar="NAME", choices=MIXTURES, default=list(MIXTURES),
         help=f"of {', '.join(MIXTURES)}",
     )  # fmt: skip
     return measuring.run(
-        script=__file__,
-        parser=parser,
-        measure=measure,
-        libraries=("grain", "jax", "numpy", "seqio", "tensorflow"),
+        __file__, parser, measure, libraries=("grain", "jax", "numpy", "seqio", "tensorflow")
     )
 
 

@@ -22,6 +22,8 @@ import measuring
 import numpy as np
 from measuring import Spread, Table
 
+from flan_jax.core import errors
+
 FEATURE_LENGTHS = {"inputs": 2048, "targets": 512}
 BATCH_SIZE = 128
 SIZES = (10_000, 1_000_000, 15_000_000)
@@ -41,7 +43,6 @@ WARM_BATCHES = 20
 ROUND_S = 3.0
 QUICK_ROUND_S = 0.5
 
-
 # Of a chip, bf16 (Google Cloud's pages of each TPU generation), and chips of a host VM.
 PEAK_TFLOPS = {"v3": 123, "v4": 275, "v5e": 197, "v5p": 459, "v6e": 918, "tpu7x": 2307}
 CHIPS_A_HOST = 4
@@ -50,7 +51,7 @@ PARAMETERS = {
     "small": 76_961_152, "base": 247_577_856, "large": 783_150_080, "xl": 2_849_757_184,
     "xxl": 11_135_332_352,
 }  # fmt: skip
-ROW_TOKENS = 2_048 + 512
+ROW_TOKENS = sum(FEATURE_LENGTHS.values())
 
 
 def write_store(root: Path, num_examples: int, num_tasks: int) -> None:
@@ -291,7 +292,7 @@ def host_table(workers: Table) -> Table:
         f"consumed, above 1 input is never\nwaited for. A row of {ROW_TOKENS:,} positions costs "
         "3 x parameters x positions (Chung et al. 2022's rule for encoder-decoders);\nchips are "
         "taken at their whole bf16 peak, of which training reaches a half at best. The host here "
-        "has two cores.",
+        f"has {measuring.num_cores()} cores.",
     )  # fmt: skip
     for name, num_params in PARAMETERS.items():
         needs = {
@@ -304,6 +305,10 @@ def host_table(workers: Table) -> Table:
 
 def measure(args: argparse.Namespace) -> list[Table]:
     """Returns the tables."""
+    if (least := min(args.sizes)) < max(NUM_TASKS):
+        raise errors.UsageError(
+            f"--sizes {least}: a store of {max(NUM_TASKS):,} tasks needs as many examples or more"
+        )
     with tempfile.TemporaryDirectory() as folder:
         stores = _stores(args, folder)
         workers = worker_table(stores, args)
@@ -312,17 +317,12 @@ def measure(args: argparse.Namespace) -> list[Table]:
 
 def main() -> int:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    measuring.add_arguments(parser, num_rounds=3)
+    parser = measuring.make_parser(__doc__, num_rounds=3)
     parser.add_argument(
-        "--sizes", nargs="+", type=int, metavar="N", default=list(SIZES),
+        "--sizes", nargs="+", type=measuring.positive, metavar="N", default=list(SIZES),
         help=f"examples of the stores (default: {' '.join(map(str, SIZES))}; 15 million need 7 GB)",
     )  # fmt: skip
-    return measuring.run(
-        script=__file__, parser=parser, measure=measure, libraries=("grain", "jax", "numpy")
-    )
+    return measuring.run(__file__, parser, measure, libraries=("grain", "jax", "numpy"))
 
 
 if __name__ == "__main__":

@@ -271,21 +271,26 @@ def result_text(result: Mapping[str, Any]) -> str:
     return "\n\n".join([*tables, machine_text(result["machine"])])
 
 
-def add_arguments(parser: argparse.ArgumentParser, num_rounds: int) -> None:
-    """Adds what every benchmark takes."""
+def make_parser(description: str, num_rounds: int) -> argparse.ArgumentParser:
+    """Returns a parser of what every benchmark takes, to which one adds its own arguments."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="few and small cases: a smoke test")
     parser.add_argument(
-        "--rounds", type=_positive, help=f"rounds of each comparison (default: {num_rounds})"
+        "--rounds", type=positive, help=f"rounds of each comparison (default: {num_rounds})"
     )
     parser.add_argument(
-        "--threads", type=_positive, help="cores to use, the first ones (default: all there are)"
+        "--threads", type=positive, help="cores to use, the first ones (default: all there are)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there as JSON")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the result there as CSV")
     parser.set_defaults(default_rounds=num_rounds)
+    return parser
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Returns the number that an argument says; as a type of `argparse`."""
     number = int(text)
     if number < 1:
         raise ValueError
@@ -303,24 +308,22 @@ def require(*modules: str) -> None:
 
 
 def run(
-    *,
     script: str,
     parser: argparse.ArgumentParser,
     measure: Callable[[argparse.Namespace], list[Table]],
+    *,
     libraries: Sequence[str],
-    argv: Sequence[str] | None = None,
 ) -> int:
     """Runs a benchmark from its command line, prints its tables and returns the exit code.
 
     Args:
         script: its path.
-        parser: with `add_arguments` and the benchmark's own arguments.
+        parser: from `make_parser`, with the benchmark's own arguments.
         measure: the benchmark.
         libraries: distributions whose versions matter.
-        argv: arguments; None for the process's.
     """
     name = Path(script).stem
-    args = parser.parse_args(argv)
+    args = parser.parse_args()
     args.rounds = args.rounds or (1 if args.quick else args.default_rounds)
     # Contenders inherit it.
     command_line._set_environment()

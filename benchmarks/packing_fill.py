@@ -84,11 +84,9 @@ class Case:
         return max(least_bins(inputs, self.max_input), least_bins(targets, self.max_target))
 
     def bounds(self) -> tuple[float, float]:
-        """Returns the part of each side that is filled in the fewest rows that lengths allow."""
+        """Returns the part of each of two sides that the fewest rows that lengths allow fill."""
         _, inputs, targets = self.load()
         sums = np.array([inputs.sum(), targets.sum()], float)
-        if not self.max_target:
-            return sums.sum() / (np.ceil(sums.sum() / self.max_input) * self.max_input), 0.0
         lengths = np.array([self.max_input, self.max_target])
         of_inputs, of_targets = sums / (np.ceil(sums / lengths).max() * lengths)
         return float(of_inputs), float(of_targets)
@@ -280,6 +278,20 @@ class Found:
         """Returns one side over the other."""
         return Spread.ratio(*([found[what] for found in self.rounds[s]] for s in (over, under)))
 
+    def example_cells(self) -> list[int]:
+        """Returns how many examples there are, and how many were too long."""
+        return [len(self.case.load()[0]), self.case.num_left_out]
+
+    def fill_cells(self, side: int) -> list[float | Spread]:
+        """Returns how full a side is: in ours, at most, in the peer's, and ours over the peer's."""
+        mine, theirs = (self.last(name)["fill"][side] for name in ("ours", "peer"))
+        most = mine * self.last("ours")["rows"] / self.case.least_rows()
+        return [mine, most, theirs, Spread.ratio([mine], [theirs])]
+
+    def row_cells(self) -> list[int]:
+        """Returns how many rows are ours and the peer's."""
+        return [self.last(name)["rows"] for name in ("ours", "peer")]
+
 
 def write_cases(folder: Path, vocabulary: str, quick: bool) -> list[Case]:
     """Builds what there are samples of, and writes the windows of all cases."""
@@ -344,19 +356,16 @@ def fill_table(found: list[Found]) -> Table:
         "sums of lengths allow.",
     )  # fmt: skip
     for one in found:
-        case, bounds = one.case, one.case.bounds()
-        if not case.max_target:
-            continue
-        side = int(np.argmax(bounds))
-        mine, theirs = one.last("ours"), one.last("peer")
-        table.add(
-            case.mixture, case.max_input, case.max_target, len(case.load()[0]), case.num_left_out,
-            ("inputs", "targets")[side], mine["fill"][side],
-            mine["fill"][side] * mine["rows"] / case.least_rows(), theirs["fill"][side],
-            Spread.ratio([mine["fill"][side]], [theirs["fill"][side]]),
-            mine["fill"][1 - side], bounds[1 - side], theirs["fill"][1 - side],
-            mine["rows"], theirs["rows"],
-        )  # fmt: skip
+        case = one.case
+        if case.max_target:
+            bounds = case.bounds()
+            side = int(np.argmax(bounds))
+            other, _, other_of_peer, _ = one.fill_cells(1 - side)
+            table.add(
+                case.mixture, case.max_input, case.max_target, *one.example_cells(),
+                ("inputs", "targets")[side], *one.fill_cells(side),
+                other, bounds[1 - side], other_of_peer, *one.row_cells(),
+            )  # fmt: skip
     return table
 
 
@@ -371,14 +380,9 @@ def decoder_table(found: list[Found]) -> Table:
         "at most, ratio: as above.",
     )  # fmt: skip
     for one in found:
-        case, mine, theirs = one.case, one.last("ours"), one.last("peer")
+        case = one.case
         if not case.max_target:
-            fills = [mine["fill"][0], theirs["fill"][0]]
-            ratio = Spread.ratio(*([fill] for fill in fills))
-            examples = (len(case.load()[0]), case.num_left_out)
-            rows = (mine["rows"], theirs["rows"])
-            most = fills[0] * mine["rows"] / case.least_rows()
-            cells = (*examples, fills[0], most, fills[1], ratio, *rows)
+            cells = (*one.example_cells(), *one.fill_cells(0), *one.row_cells())
             table.add(case.mixture, case.max_input, *cells)
     return table
 
@@ -398,10 +402,12 @@ def cost_table(found: list[Found], num_rounds: int) -> Table:
     for one in found:
         case = one.case
         if case.is_timed:
-            rows = f"{case.max_input} + {case.max_target}" if case.max_target else case.max_input
+            rows = (
+                f"{case.max_input} + {case.max_target}" if case.max_target else f"{case.max_input}"
+            )
             ratio = one.ratio("tokens_per_cpu_s", "ours", "peer")
             cells = (*one.cells("ms_per_1000"), *one.cells("tokens_per_cpu_s"), ratio)
-            table.add(case.mixture, str(rows), *cells)
+            table.add(case.mixture, rows, *cells)
     return table
 
 
@@ -414,20 +420,14 @@ def measure(args: argparse.Namespace) -> list[Table]:
 
 def main() -> int:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    measuring.add_arguments(parser, num_rounds=3)
+    parser = measuring.make_parser(__doc__, num_rounds=3)
     parser.add_argument(
         "--vocabulary",
         default=os.environ.get(VOCABULARY_VARIABLE, VOCABULARY),
         help=f"a sentencepiece.model (default: {VOCABULARY_VARIABLE}, else the mini one)",
     )
     return measuring.run(
-        script=__file__,
-        parser=parser,
-        measure=measure,
-        libraries=("numpy", "seqio", "sentencepiece", "tensorflow"),
+        __file__, parser, measure, libraries=("numpy", "seqio", "sentencepiece", "tensorflow")
     )
 
 

@@ -307,14 +307,11 @@ def measure(args: argparse.Namespace) -> list[Table]:
 
 def main() -> int:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    measuring.add_arguments(parser, num_rounds=3)
+    parser = measuring.make_parser(__doc__, num_rounds=3)
     return measuring.run(
-        script=__file__,
-        parser=parser,
-        measure=measure,
+        __file__,
+        parser,
+        measure,
         libraries=("jax", "flax", "seqio", "tensorflow", "torch", "transformers"),
     )
 

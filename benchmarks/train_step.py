@@ -291,10 +291,7 @@ def measure(args: argparse.Namespace) -> list[Table]:
 
 def main() -> int:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    measuring.add_arguments(parser, num_rounds=5)
+    parser = measuring.make_parser(__doc__, num_rounds=5)
     choices = {"nargs": "+", "metavar": "NAME"}
     parser.add_argument(
         "--models", choices=CASES, default=list(CASES), help=f"of {', '.join(CASES)}", **choices
@@ -305,9 +302,9 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("--no_compile", action="store_true", help="leave out the second table")
     return measuring.run(
-        script=__file__,
-        parser=parser,
-        measure=measure,
+        __file__,
+        parser,
+        measure,
         libraries=("jax", "flax", "optax", "torch", "transformers", "numpy"),
     )
 
