@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ _DEFAULT = "~/.cache/flan_jax"
 _CHUNK_BYTES = 1 << 22
 _WAIT_S = 2.0
 
-# (path below the store, what the manifest records of the file)
-Part = tuple[str, Mapping[str, Any]]
+# (path below the store, size in bytes, SHA-256)
+Part = tuple[str, int, str]
 
 
 def is_remote(path: str | os.PathLike) -> bool:
@@ -97,8 +97,8 @@ def _parts(
                             f"the manifest of {path} names {name!r} of split {split!r}, no file "
                             "of a token store; it is not one"
                         )
-                    wanted = {key: recorded[key] for key in ("size_bytes", "sha256")}
-                    yield (folder_of(task, split) / name).as_posix(), wanted
+                    place = (folder_of(task, split) / name).as_posix()
+                    yield place, int(recorded["size_bytes"]), recorded["sha256"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"the manifest of {path} is none of a token store ({error!r})") from None
 
@@ -122,25 +122,25 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _copy(path: str, folder: Path, parts: list[Part]) -> None:
-    num_bytes = sum(recorded["size_bytes"] for _, recorded in parts)
+    num_bytes = sum(size for _, size, _ in parts)
     say(f"store: copying {path} to {folder}, {len(parts)} files, {num_bytes / 1e6:,.1f} MB")
     with Progress("store", total=len(parts), unit="file") as progress:
-        for place, recorded in parts:
+        for place, _, sha256 in parts:
             # A file has its name only when it was copied whole and had the right hash.
             if not (folder / place).is_file():
-                _copy_file(_epath(path) / place, folder / place, recorded)
+                _copy_file(_epath(path) / place, folder / place, sha256)
             progress.advance()
 
 
-def _copy_file(source: Any, target: Path, recorded: Mapping[str, Any]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _copy_file(source: Any, target: Path, sha256: str) -> None:
+    files.clear_temporary(target)  # of a process that was killed
     digest = hashlib.sha256()
     try:
         with source.open("rb") as read, files.atomic_open(target, "wb") as write:
             while chunk := read.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 write.write(chunk)
-            if digest.hexdigest() != recorded["sha256"]:
+            if digest.hexdigest() != sha256:
                 raise DataError(
                     f"{source} is not the file that was built (its hash); copy the store there "
                     "again, all of it"

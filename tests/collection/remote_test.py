@@ -73,11 +73,11 @@ def test_another_build_under_the_same_name_is_another_copy(bucket, tmp_path):
 def test_a_copy_that_was_broken_off_goes_on(bucket, monkeypatch):
     whole, copied = remote._copy_file, []
 
-    def broken(source, target, recorded):
+    def broken(source, target, sha256):
         if len(copied) == 5:
             raise KeyboardInterrupt
         copied.append(target)
-        whole(source, target, recorded)
+        whole(source, target, sha256)
 
     monkeypatch.setattr(remote, "_copy_file", broken)
     with pytest.raises(KeyboardInterrupt):
@@ -87,8 +87,17 @@ def test_a_copy_that_was_broken_off_goes_on(bucket, monkeypatch):
     assert len(copied) == len(set(copied)) > 10
 
 
+def test_what_a_killed_copy_left_goes_away(bucket):
+    copy = Store.open(URL).path
+    (copy / "manifest.json").unlink()
+    path = damaged(copy, TOKENS)
+    left = path.rename(path.with_name(f".{TOKENS}.x.tmp"))
+    Store.open(URL).verify()
+    assert not left.exists()
+
+
 def damaged(place, name):
-    return next(p for p in sorted(place.rglob(name)))
+    return min(place.rglob(name))
 
 
 @pytest.mark.parametrize("name", [TOKENS, EXAMPLES])
@@ -126,7 +135,18 @@ def test_no_name_in_a_manifest_leads_out_of_the_cache(bucket, tmp_path, task, sp
     assert not list((tmp_path / "cache").rglob("evil*"))
 
 
-@pytest.mark.parametrize("content", ["[]", "{", '{"tasks": {"a": 3}}'])
+SIZELESS = {"tokens.bin": {"size_bytes": "many", "sha256": ""}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{",
+        '{"tasks": {"a": 3}}',
+        json.dumps({"tasks": {"a": {"train": {"files": SIZELESS}}}}),
+    ],
+)
 def test_a_foreign_manifest_is_refused(bucket, content):
     (bucket / "manifest.json").write_text(content)
     with pytest.raises(DataError, match="manifest of gs://bucket/stores/mini"):
