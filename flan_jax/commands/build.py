@@ -56,13 +56,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--beam_options",
-        type=shlex.split,
+        type=_words,
         metavar="OPTIONS",
         help="Beam's own options in one argument: --beam_options='--direct_num_workers=4 "
         "--direct_running_mode=multi_processing'",
     )
     arguments.add_modules(parser)
     arguments.add_gin(parser)
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error} in {text!r}; close or escape it") from None
 
 
 def run(args: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `flan-jax inspect` prints of a task and writes as a page."""
 
+import argparse
 import dataclasses
 import json
 import re
@@ -11,7 +12,9 @@ import seqio
 
 import tasks.mini.mixtures  # noqa: F401 - registers
 from flan_jax import main
-from flan_jax.collection import browsing, registry, sources
+from flan_jax.collection import browsing, registry, sources, spec
+from flan_jax.commands import build as build_command
+from flan_jax.commands import inspect as inspect_command
 
 MODULE = ("--module_import", "tasks.mini.mixtures")
 TASK = "mini.muffin.thing_done"
@@ -32,6 +35,18 @@ def half_here():
     registry.add_mixture("half_here", [TASK, gone.name])
     registry.add_mixture("nothing_here", [gone.name])
     return gone
+
+
+def test_the_commands_choices_are_those_of_the_specs():
+    # They have lists of their own, so that --help imports nothing.
+    for module, option, known in (
+        (inspect_command, "setting", spec.SETTINGS),
+        (build_command, "exemplar_policy", spec.EXEMPLAR_POLICIES),
+    ):
+        parser = argparse.ArgumentParser()
+        module.add_arguments(parser)
+        (choices,) = [a.choices for a in parser._actions if a.dest == option]
+        assert choices == known
 
 
 def data_of(path):
