@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """All tasks and mixtures: importing this registers every family, and opens no data.
 
-A new family is one file in tasks/ and one line here.
+A new family is one file in tasks/ and two lines here.
 """
 
 import tasks.corpus

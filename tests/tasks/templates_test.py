@@ -14,6 +14,7 @@ import pytest
 from flan_jax.collection import prompts
 from flan_jax.collection.prompts import FORWARD, OPTIONS_SLOT
 from flan_jax.collection.vocabularies import load_vocabulary
+from tasks import paper
 from tests.tasks import family_data
 
 ROOT = Path(__file__).resolve().parent.parent.parent / "tasks"
@@ -105,6 +106,12 @@ def test_templates_differ_once_line_breaks_and_options_are_gone(templates):
         key = (t.kind, t.options == "yes", *map(folded, (*shape, t.input_prefix, t.target_prefix)))
         assert key not in seen, f"{t.id} is {seen.get(key)}"
         seen[key] = t.id
+
+
+def test_exemplars_stay_apart_in_t5s_vocabulary():
+    for inner, between in paper.DELIMITERS:
+        assert not set(inner + between) & UNKNOWN_TO_T5
+        assert folded(between) not in ("", folded(inner))
 
 
 def test_fixed_text_comes_back_from_t5s_own_vocabulary():
