@@ -135,6 +135,16 @@ def test_input_scale_measures_every_store(tmp_path):
     check_quick_run("input_scale", tmp_path)
 
 
+@pytest.mark.large  # seven processes, most of them with TensorFlow: half a minute
+def test_collection_builds_and_opens_on_both_sides(tmp_path):
+    check_quick_run("collection", tmp_path)
+
+
+def test_a_store_too_small_for_its_tasks_is_refused():
+    done = run("benchmarks/input_scale.py", "--sizes", "100")
+    assert done.returncode == 2 and "--sizes 100: a store of 1,836 tasks" in done.stderr
+
+
 def test_no_packer_goes_below_the_least_rows_and_some_reach_them(load):
     """Beside the fewest bins found by trying all ways."""
     packing_fill, random, num_equal = load("packing_fill"), np.random.default_rng(0), 0
