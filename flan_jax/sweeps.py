@@ -229,12 +229,12 @@ def _check_mixtures(names: Sequence[str], bound: Mapping[str, Any]) -> None:
     """Refuses, before the store is built, a mixture or task of the grid that it will not know."""
     for module in bound["module_imports"]:
         modules.import_tasks(module, "build.module_imports")
-    from flan_jax.collection import foreign, registry
+    from flan_jax.collection import registry
 
     mixtures = [bound["mixture"], *bound.get("submixtures", ())]
     for name in mixtures:
         registry.mixture_members(name, skip_missing=True)  # an unknown one is told here
-    known = {*mixtures, *(task for name in mixtures for task in foreign.task_names(name))}
+    known = {*mixtures, *(task for name in mixtures for task in registry.task_names(name))}
     for name in names:
         if name not in known:
             raise errors.unknown_name(

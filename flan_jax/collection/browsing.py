@@ -17,7 +17,7 @@ from flan_jax.collection.counts import INVERTED
 from flan_jax.collection.prompts import Template
 from flan_jax.collection.spec import TaskSpec
 from flan_jax.collection.vocabularies import Vocabulary
-from flan_jax.core.errors import FlanError
+from flan_jax.core.errors import FlanError, in_words
 
 TOKENS, CHARACTERS = "tokens", "characters"
 PERCENTILES = (5, 25, 50, 75, 95, 99)
@@ -87,11 +87,6 @@ def submixtures(name: str) -> list[str]:
     return list(found)
 
 
-def task_names(mixture: str) -> list[str]:
-    """Returns the names of a registered mixture's tasks, sorted."""
-    return sorted({task.name for task in seqio.MixtureRegistry.get(mixture).tasks})
-
-
 def is_readable(task: Mapping[str, Any]) -> bool:
     """Whether the rows of a task, as `collect` describes it, are here and none made it fail."""
     return "num_rows" in task and "fault" not in task
@@ -100,7 +95,7 @@ def is_readable(task: Mapping[str, Any]) -> bool:
 def by_licence(mixture: str) -> dict[str, list[str]]:
     """Returns {licence: names of its tasks}, the licence of most tasks first, none stated last."""
     found: dict[str, list[str]] = {}
-    for name in task_names(mixture):
+    for name in registry.task_names(mixture):
         spec = registry.get_spec(name)
         found.setdefault(spec.licence if spec else "", []).append(name)
     return dict(sorted(found.items(), key=lambda item: (not item[0], -len(item[1]), item[0])))
@@ -189,8 +184,7 @@ def _task(
     except FlanError as error:
         task["fault"] = str(error)
     except Exception as error:  # a user's source or field mapping may raise anything
-        notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
-        task["fault"] = f"{type(error).__name__}: {error}{notes}"
+        task["fault"] = in_words(error)
     return task
 
 
@@ -263,7 +257,7 @@ def _summary(lengths: Sequence[int]) -> dict[str, Any] | None:
 
 
 def _mixture(name: str, numbers: Mapping[str, int], tasks: Sequence[dict]) -> dict[str, Any]:
-    names = task_names(name)
+    names = registry.task_names(name)
     described: dict[str, Any] = {
         "name": name,
         "tasks": [numbers[task] for task in names],

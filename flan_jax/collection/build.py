@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import hashlib
 import os
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,7 @@ from flan_jax.core.errors import (
     FlanError,
     IncompleteError,
     UsageError,
+    in_words,
     unknown_name,
 )
 from flan_jax.core.progress import Progress, say
@@ -132,7 +132,7 @@ def build(
     vocabulary_facts = load_vocabulary(vocabulary).facts()
     members = {name: _members(name, skip_unavailable) for name in (mixture, *submixtures)}
     tasks = sorted(set().union(*members.values()))
-    skipped = sorted(set().union(*map(foreign.task_names, members)) - set(tasks))
+    skipped = sorted(set().union(*map(registry.task_names, members)) - set(tasks))
     if skipped:
         more = f" and {len(skipped) - _NUM_NAMED} more" if len(skipped) > _NUM_NAMED else ""
         named = ", ".join(skipped[:_NUM_NAMED])
@@ -220,7 +220,7 @@ def _members(mixture: str, skip_missing: bool) -> list[str]:
     try:
         return list(registry.mixture_members(mixture, skip_missing=skip_missing))
     except (DataError, OSError):
-        specs = {task: registry.get_spec(task) for task in foreign.task_names(mixture)}
+        specs = {task: registry.get_spec(task) for task in registry.task_names(mixture)}
         return [task for task, spec in specs.items() if not (spec and spec.source.missing())]
 
 
@@ -303,10 +303,7 @@ def _build_one(plan: _Plan, job: tuple[str, str]) -> _Result:
     except OSError as error:
         return _Result(task, split, error=f"{error.strerror or error}: {error.filename}")
     except Exception as error:  # a user's source or field mapping may raise anything
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
-        what = f"{type(error).__name__}: {error} (at {frame.filename}:{frame.lineno}{notes})"
-        return _Result(task, split, error=what)
+        return _Result(task, split, error=in_words(error))
 
 
 def _build_split(plan: _Plan, task: str, split: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from flan_jax.collection.contamination import MIN_WORDS, FileOverlap, Passage, TaskOverlap
 from flan_jax.collection.store import Store
 from flan_jax.core import files
+from flan_jax.core.tables import aligned
 
 CSV_COLUMNS = (
     "task", "split", "num_examples", "num_overlapping", "share", "num_evaluation_rows",
@@ -44,13 +45,13 @@ def table(
             )
             for t in hit
         ]  # fmt: skip
-        yield from _aligned(rows, num_left=2)
+        yield from aligned(rows, right=range(2, len(rows[0])))
         yield ""
     rows = [("evaluation file", "rows", "too short", "hit")]
     rows += [
         (e.file, f"{e.num_rows:,}", f"{e.num_too_short:,}", f"{e.num_hit:,}") for e in evaluations
     ]
-    yield from _aligned(rows, num_left=1)
+    yield from aligned(rows, right=range(1, len(rows[0])))
     passages = [(t, passage) for t in hit for passage in t.passages]
     passages.sort(key=lambda pair: -pair[1].num_words)
     if passages:
@@ -107,13 +108,3 @@ def write_json(
 
 def _place(task: TaskOverlap, passage: Passage) -> str:
     return f"{task.task} {task.split} example {passage.example} ({passage.part})"
-
-
-def _aligned(rows: Sequence[Sequence[str]], num_left: int) -> Iterator[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [
-            cell.ljust(width) if column < num_left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()

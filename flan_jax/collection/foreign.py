@@ -30,13 +30,6 @@ class Tokenized:
     text: dict[str, Any]
 
 
-def task_names(name: str) -> list[str]:
-    """Returns the names of the tasks of a registered mixture, or of the task itself."""
-    provider = seqio.get_mixture_or_task(name)
-    tasks = [provider] if isinstance(provider, seqio.Task) else provider.tasks
-    return sorted(task.name for task in tasks)
-
-
 def task_splits(task_name: str) -> tuple[str, ...]:
     """Returns the names of a task's splits."""
     return tuple(seqio.TaskRegistry.get(task_name).splits)

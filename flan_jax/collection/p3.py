@@ -14,7 +14,6 @@ raw row, so that those beyond a cap cost nothing.
 """
 
 import dataclasses
-import functools
 import hashlib
 import os
 import re
@@ -23,7 +22,13 @@ from collections.abc import Iterator
 from flan_jax.collection import p3_templates
 from flan_jax.collection.parsing import Malformed
 from flan_jax.collection.rendering import EMPTY_INPUT, EMPTY_TARGET, ODD_ANSWER
-from flan_jax.collection.sources import JsonLinesSource, Row, Source, code_fingerprint
+from flan_jax.collection.sources import (
+    JsonLinesSource,
+    Row,
+    Source,
+    code_fingerprint,
+    num_well_formed,
+)
 from flan_jax.collection.spec import SPLITS, Drop, Fields
 from flan_jax.collection.tfds_source import FirstOf, TfdsSource
 from flan_jax.core import files
@@ -97,7 +102,7 @@ class P3Source:
         if self._is_rendered:
             return self._rendered.num_rows(split)
         if p3_templates.is_conditional(self._load()):
-            return _num_left_in(self, split, self.fingerprint(split))
+            return num_well_formed(self, split, self.fingerprint(split))
         return self._raw.num_rows(split)
 
     def rows(self, split: str) -> Iterator[tuple[int, Row | Malformed]]:
@@ -199,11 +204,6 @@ def _unless_left_out(row: Row) -> Row | Malformed:
     except Drop:  # of the task, but not to be used: its field mapping says so again
         return row
     return Malformed(unrendered.where, LEFT_OUT) if rendered is None else rendered
-
-
-@functools.lru_cache(maxsize=4096)
-def _num_left_in(source: P3Source, split: str, fingerprint: str) -> int:
-    return sum(not isinstance(row, Malformed) for _, row in source.rows(split))
 
 
 def _texts(row: Row) -> tuple[str, str, list[str] | None]:

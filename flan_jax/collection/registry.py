@@ -259,6 +259,13 @@ def mixture_members(name: str, *, skip_missing: bool = False) -> dict[str, float
     return {task: rate / total for task, rate in sorted(rates.items())}
 
 
+def task_names(name: str) -> list[str]:
+    """Returns the names of the tasks of a registered mixture, or of the task itself, sorted."""
+    provider = seqio.get_mixture_or_task(name)
+    tasks = [provider] if isinstance(provider, seqio.Task) else provider.tasks
+    return sorted(task.name for task in tasks)
+
+
 def is_readable(task_name: str) -> bool:
     """Whether the data of a registered task is here; a plain SeqIO task's is taken to be."""
     return _missing(task_name) is None

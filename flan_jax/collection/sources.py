@@ -14,6 +14,7 @@ import importlib.resources
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +26,9 @@ from flan_jax.core.errors import DataError, UsageError
 from flan_jax.core.rng import ExampleKey
 
 Row = dict[str, Any]
+
+# What a function of a row may raise because of the row.
+USER_FAULTS = (LookupError, TypeError, ValueError, AttributeError)
 
 
 class Source(Protocol):
@@ -101,7 +105,7 @@ class JsonLinesSource:
 
     def num_rows(self, split: str) -> int:
         """Returns the number of lines of the split's file that hold an object."""
-        return _num_well_formed(self, split, self.fingerprint(split))
+        return num_well_formed(self, split, self.fingerprint(split))
 
     def rows(self, split: str) -> Iterator[tuple[int, Row | Malformed]]:
         """Yields (line index from 0, object)."""
@@ -138,7 +142,7 @@ class NaturalInstructionsSource:
 
     def num_rows(self, split: str) -> int:
         """Returns the number of well-formed instances."""
-        return _num_well_formed(self, split, self.fingerprint(split))
+        return num_well_formed(self, split, self.fingerprint(split))
 
     def rows(self, split: str) -> Iterator[tuple[int, Row | Malformed]]:
         """Yields (instance index, row)."""
@@ -174,7 +178,7 @@ class CotTsvSource:
 
     def num_rows(self, split: str) -> int:
         """Returns the number of lines of three columns."""
-        return _num_well_formed(self, split, self.fingerprint(split))
+        return num_well_formed(self, split, self.fingerprint(split))
 
     def rows(self, split: str) -> Iterator[tuple[int, Row | Malformed]]:
         """Yields (line index from 0, row)."""
@@ -263,12 +267,19 @@ class FilteredSource:
 
     def num_rows(self, split: str) -> int:
         """Returns how many rows are kept, malformed ones not counted."""
-        return _num_well_formed(self, split, self.fingerprint(split))
+        return num_well_formed(self, split, self.fingerprint(split))
 
     def rows(self, split: str) -> Iterator[tuple[int, Row | Malformed]]:
         """Yields (index in the base, row) of the rows that are kept, and the malformed ones."""
         for index, row in self.base.rows(split):
-            if isinstance(row, Malformed) or self.keep(row):
+            try:
+                is_kept = isinstance(row, Malformed) or self.keep(row)
+            except USER_FAULTS as error:
+                raise DataError(
+                    f"row {index} of {split!r}: what keeps the task's rows {fault_of(error, row)}: "
+                    "give rows all columns of their data set"
+                ) from error
+            if is_kept:
                 yield index, row
 
     def fingerprint(self, split: str) -> str:
@@ -334,6 +345,16 @@ def code_fingerprint(function: Callable) -> str:
         name = getattr(function, "__qualname__", type(function).__qualname__)
         text = f"{module}.{name}\x00{_module_text(module)}"
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fault_of(error: Exception, row: Row) -> str:
+    """Returns how a function of rows fails, where, and what the row has."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    fault = f"fails with {type(error).__name__}: {error}"
+    if isinstance(error, KeyError):
+        fault = f"asks for {error}, which is not there"
+    place = f"{frame.filename}:{frame.lineno}"
+    return f"{fault} ({place}); the row has {sorted(map(str, row))}"
 
 
 def describe(source: Source) -> str:
@@ -402,7 +423,8 @@ def _file_hash_cached(path: str, size: int, mtime_ns: int) -> str:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _num_well_formed(source: Source, split: str, fingerprint: str) -> int:
+def num_well_formed(source: Source, split: str, fingerprint: str) -> int:
+    """Returns how many rows of a split are not malformed; counted once for each fingerprint."""
     return sum(not isinstance(row, Malformed) for _, row in source.rows(split))
 
 
@@ -421,7 +443,8 @@ def _held_out(source: HeldOutSource, fingerprint: str) -> tuple[frozenset[int], 
             indices.setdefault(key, []).append(index)
     if num and not indices:
         raise UsageError(
-            f"{source.base}: no row has the column {source.by!r} to divide by; name another column"
+            f"{describe(source.base)}: no row has the column {source.by!r} to divide by; name "
+            "another column"
         )
 
     def rank(value) -> bytes:

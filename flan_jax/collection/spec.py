@@ -10,13 +10,12 @@ Making one opens no file.
 import dataclasses
 import hashlib
 import re
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 from flan_jax.collection.parsing import LONE_SURROGATE, Malformed, is_encodable
 from flan_jax.collection.prompts import TemplateGroup
-from flan_jax.collection.sources import Row, Source, code_fingerprint
+from flan_jax.collection.sources import USER_FAULTS, Row, Source, code_fingerprint, fault_of
 from flan_jax.core import files
 from flan_jax.core.errors import DataError, FlanError, UsageError, unknown_name
 
@@ -165,15 +164,10 @@ class TaskSpec:
             fields = self.fields(row)
         except (Drop, FlanError):
             raise
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            fault = f"fails with {type(error).__name__}: {error}"
-            if isinstance(error, KeyError):
-                fault = f"asks for {error}, which is not there"
+        except USER_FAULTS as error:
             raise DataError(
-                f"task {self.name!r}: row {index} of {split!r}: its field mapping {fault} "
-                f"({frame.filename}:{frame.lineno}); the row has {sorted(map(str, row))}: mend it, "
-                "or let the mapping raise Drop for such rows"
+                f"task {self.name!r}: row {index} of {split!r}: its field mapping "
+                f"{fault_of(error, row)}: mend it, or let the mapping raise Drop for such rows"
             ) from error
         for name, value in fields.items():
             if type(value) is str and value.isascii():  # most are; called for every row

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from flan_jax.collection import parsing
 from flan_jax.collection.parsing import Malformed
-from flan_jax.collection.sources import JsonLinesSource, Row, resolve
+from flan_jax.collection.sources import JsonLinesSource, Row, num_well_formed, resolve
 
 UNKNOWN_ESCAPE = "a backslash that begins none of \\n \\t \\r \\\\"
 
@@ -41,7 +41,7 @@ class TwoColumnTsv:
 
     def num_rows(self, split: str) -> int:
         """Returns the number of well-formed lines."""
-        return sum(not isinstance(row, Malformed) for _, row in self.rows(split))
+        return num_well_formed(self, split, self.fingerprint(split))
 
     def rows(self, split: str) -> Iterator[tuple[int, Row | Malformed]]:
         """Yields (line index from 0, row)."""

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.collection import sources
+from flan_jax.collection import remote, sources
 from flan_jax.core import files
 from flan_jax.core.errors import DataError, UsageError
 
@@ -290,7 +290,7 @@ def _without_paths(content: bytes) -> bytes:
 
 
 def _read(path: str) -> bytes:
-    if "://" in path:
+    if remote.is_remote(path):
         import tensorflow as tf
 
         try:

@@ -18,6 +18,7 @@ from flan_jax.commands import arguments
 from flan_jax.core import files
 from flan_jax.core.errors import UsageError, unknown_name
 from flan_jax.core.progress import Progress, say
+from flan_jax.core.tables import aligned
 
 _RULE = "-" * 72
 _NUM_SHOWN = 3
@@ -137,7 +138,7 @@ def _print_mixtures(modules: list[str]) -> None:
     names = sorted(seqio.MixtureRegistry.names())
     rows = [("mixture", "tasks")]
     rows += [(name, str(len(seqio.MixtureRegistry.get(name).tasks))) for name in names]
-    _print_table(rows)
+    print("\n".join(aligned(rows, right=(1,))))
     tasks = set(seqio.TaskRegistry.names())
     print(f"\n{len(names)} mixtures, {len(tasks)} tasks, registered by {', '.join(modules)}.")
     for name in sorted(set(registry.known_names()) - tasks - set(names)):
@@ -160,7 +161,7 @@ def _print_counts(args: argparse.Namespace) -> None:
         numbers = (row.num_tasks, row.num_twins, row.num_readable)
         tasks, twins, readable = (f"{number:,}" for number in numbers)
         rows.append((row.mixture, tasks, *published, twins, readable))
-    _print_table(rows, right=tuple(range(1, len(rows[0]))))
+    print("\n".join(aligned(rows, right=range(1, len(rows[0])))))
     for row in found:
         for source, number in row.published.items():
             if number != row.num_tasks:
@@ -173,7 +174,7 @@ def _print_mixture(name: str) -> None:
 
     from flan_jax.collection import browsing, registry
 
-    names = browsing.task_names(name)
+    names = registry.task_names(name)
     here = {task for task in names if registry.is_readable(task)}
     rates = registry.mixture_members(name, skip_missing=True) if here else {}
     rows = [("task", "family", "category", "examples", "cap", "rate %")]
@@ -192,7 +193,7 @@ def _print_mixture(name: str) -> None:
         num_unknown += num is None
         size = "-" if num is None else str(num)
         rows.append((task, *described, size, cap, f"{100 * rates[task]:.3f}"))
-    _print_table(rows, right=(3, 4, 5))
+    print("\n".join(aligned(rows, right=(3, 4, 5))))
     uncounted = f" (not counted: {num_unknown} tasks of unknown size)" if num_unknown else ""
     print(f"\n{name}: {len(names)} tasks, {total} examples before caps{uncounted}.")
     if gone := len(names) - len(here):
@@ -300,7 +301,7 @@ def _write_page(args: argparse.Namespace, title: str, mixtures: list[str]) -> No
 
     from flan_jax.collection import browsing, registry
 
-    names = browsing.task_names(args.name) if args.name else sorted(seqio.TaskRegistry.names())
+    names = registry.task_names(args.name) if args.name else sorted(seqio.TaskRegistry.names())
     specs = {name: registry.get_spec(name) for name in names}
     with Progress("inspect", total=len(specs), unit="task") as progress:
         data = browsing.collect(
@@ -334,7 +335,7 @@ def _print_lengths(lengths: dict[str, Any]) -> None:
         found = lengths[side]
         numbers = (*found["percentiles"].values(), found["max"], found["mean"])
         rows.append((side, *map(str, numbers)))
-    _print_table(rows, right=tuple(range(1, len(rows[0]))))
+    print("\n".join(aligned(rows, right=range(1, len(rows[0])))))
 
 
 def _print_example(example, vocabulary) -> None:
@@ -347,13 +348,3 @@ def _print_example(example, vocabulary) -> None:
             print(f"[{label} as the model reads it]\n{vocabulary.decode(ids)}")
     if len(example.references) > 1:
         print(f"[other accepted answers]\n{chr(10).join(example.references[1:])}")
-
-
-def _print_table(rows: list[tuple[str, ...]], right: tuple[int, ...] = (1,)) -> None:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        cells = [
-            c.rjust(w) if i in right else c.ljust(w)
-            for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())

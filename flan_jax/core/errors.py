@@ -8,6 +8,7 @@ Anything else that escapes is a defect of ours and keeps its stack trace.
 """
 
 import difflib
+import traceback
 from collections.abc import Iterable
 
 EXIT_OK = 0
@@ -69,6 +70,13 @@ def closest(name: str, known: Iterable[str], num: int = 3) -> list[str]:
     near = difflib.get_close_matches(name.lower(), list(lowered), n=num, cutoff=0.5)
     inside = [k for k in lowered if name.lower() in k or k in name.lower()] if name else []
     return [lowered[k] for k in dict.fromkeys([*near, *sorted(inside, key=len)])][:num]
+
+
+def in_words(error: BaseException) -> str:
+    """Returns what an error of a user's code is, with its place and the notes it was given."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}: {error} (at {frame.filename}:{frame.lineno}{notes})"
 
 
 def unknown_name(

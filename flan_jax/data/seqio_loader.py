@@ -168,7 +168,7 @@ def _dataset(config: SeqioInput) -> Any:
         raise unknown_name("mixture or task", config.mixture, known)
     registry.mixture_members(config.mixture)  # says what cannot be read
     registry.use_vocabulary(config.vocabulary)
-    for name in foreign.task_names(config.mixture):
+    for name in registry.task_names(config.mixture):
         foreign.check_features(seqio.TaskRegistry.get(name), load_vocabulary(config.vocabulary))
     if config.cache_dirs:
         seqio.set_global_cache_dirs(list(config.cache_dirs))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.collection.parsing import LONE_SURROGATE, Malformed, is_encodable
-from flan_jax.collection.sources import JsonLinesSource, Row, resolve
+from flan_jax.collection.sources import JsonLinesSource, Row, num_well_formed, resolve
 from flan_jax.core import files
 from flan_jax.core.errors import DataError, UsageError
 
@@ -32,7 +32,7 @@ class TaskmasterSource:
 
     def num_rows(self, split: str) -> int:
         """Returns the number of well-formed dialogs."""
-        return sum(not isinstance(row, Malformed) for _, row in self.rows(split))
+        return num_well_formed(self, split, self.fingerprint(split))
 
     def rows(self, split: str) -> Iterator[tuple[int, Row | Malformed]]:
         """Yields (index over all files, dialog)."""

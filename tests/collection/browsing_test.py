@@ -27,7 +27,7 @@ def odd_fields(row):
 
 @pytest.fixture(scope="module")
 def specs():
-    names = browsing.task_names("mini_8")
+    names = registry.task_names("mini_8")
     return {name: registry.get_spec(name) for name in names}
 
 
@@ -75,7 +75,7 @@ def test_lengths_are_those_of_the_texts(data, specs):
 
 def test_rates_and_parts_are_those_of_the_mixture():
     name = "mini_heldout"
-    specs = {task: registry.get_spec(task) for task in browsing.task_names(name)}
+    specs = {task: registry.get_spec(task) for task in registry.task_names(name)}
     names = browsing.submixtures(name)
     assert names[0] == name and set(names[1:]) == {f"{name}_combinations", f"{name}_skills"}
     data = browsing.collect(name, specs, names, browsing.Look(num_examples=1, num_lengths=1))
@@ -88,7 +88,7 @@ def test_rates_and_parts_are_those_of_the_mixture():
 
 def test_declared_shares_are_shown_without_data():
     registry.add_mixture("browsed_parts", [("mini_4", 3.0), ("mini_heldout_skills", 1.0)])
-    names = browsing.task_names("browsed_parts")
+    names = registry.task_names("browsed_parts")
     specs = {name: registry.get_spec(name) for name in names}
     data = browsing.collect("x", specs, ["browsed_parts"], dataclasses.replace(LOOK, num_lengths=1))
     assert data["mixtures"][0]["parts"] == [["mini_4", 0.75], ["mini_heldout_skills", 0.25]]
@@ -139,7 +139,7 @@ def test_what_cannot_be_shown_is_described_and_stops_no_other(specs, tmp_path):
     assert "gone.jsonl does not exist" in found["reasons"][missing["missing"]]
     assert "group" in missing and "num_rows" not in missing and "examples" not in missing
     assert faulty["fault"] == "rows.jsonl:1: not valid JSON"
-    assert odd["fault"].startswith("ZeroDivisionError: by the user")
+    assert odd["fault"].startswith("ZeroDivisionError: by the user (at ")
     assert "none.jsonl does not exist" in bare["fault"]
     assert [browsing.is_readable(task) for task in found["tasks"]] == [False] * 4 + [True]
     assert len(good["examples"]) == 2 and "fault" not in good
@@ -176,7 +176,7 @@ def long_row(split, index):
 
 
 def test_tasks_by_licence_end_with_those_that_state_none():
-    name = browsing.task_names("mini_4")[0]
+    name = registry.task_names("mini_4")[0]
     spec = registry.get_spec(name)
     unstated = dataclasses.replace(spec, name="browsed_unstated", licence="")
     registry.add_task(unstated)

@@ -360,3 +360,19 @@ def test_filtered_rows_are_the_only_ones_that_count(tmp_path):
     assert source.missing() is None
     gone = sources.FilteredSource(sources.JsonLinesSource({"train": "/none"}), is_even)
     assert "does not exist" in gone.missing()
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ({"m": 1}, "asks for 'n', which is not there"),
+        ({"n": "odd"}, "fails with TypeError: not all"),
+        ({"n": None}, "fails with TypeError: unsupported"),
+    ],
+)
+def test_a_filter_that_fails_names_row_fault_and_columns(tmp_path, row, fault):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"n": 2}) + "\n" + json.dumps(row) + "\n")
+    source = sources.FilteredSource(sources.JsonLinesSource({"train": str(path)}), is_even)
+    with pytest.raises(DataError, match=rf"row 1 of 'train': what keeps .* {fault}.*the row has"):
+        list(source.rows("train"))

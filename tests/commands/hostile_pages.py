@@ -34,7 +34,7 @@ def collect():
         licence=HOSTILE,
         splits=("train",),
     )
-    specs = {name: registry.get_spec(name) for name in browsing.task_names("mini_16")}
+    specs = {name: registry.get_spec(name) for name in registry.task_names("mini_16")}
     look = browsing.Look(num_examples=2, num_lengths=20)
     specs["hostile.rows"] = hostile
     data = browsing.collect(HOSTILE, specs, ["mini_16", "mini_4"], look)

@@ -12,6 +12,7 @@ import pytest
 from flan_jax.core.errors import UsageError
 from flan_jax.data.loader import TrainInput, open_train
 from flan_jax.data.mixture import MixtureState
+from tests.data.batches import assert_equal
 
 SIZES = {"a": 40, "b": 7, "c": 150, "d:x.1": 23}
 RATES = {"a": 0.3, "b": 0.1, "c": 0.5, "d:x.1": 0.1}
@@ -32,14 +33,6 @@ def take(config, num, state=None, **hosts):
     """The first batches, and the state and report after them."""
     with open_train(config, state, **hosts) as batches:
         return [next(batches) for _ in range(num)], batches.state(), batches.report()
-
-
-def assert_equal(first, second):
-    assert len(first) == len(second)
-    for one, other in zip(first, second, strict=True):
-        assert one.keys() == other.keys()
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name], err_msg=name, strict=True)
 
 
 def decode(batch, names):

@@ -13,6 +13,7 @@ from flan_jax.collection.vocabularies import load_vocabulary
 from flan_jax.core.errors import UsageError
 from flan_jax.data import packing, seqio_loader
 from flan_jax.data.seqio_loader import SeqioInput, open_train
+from tests.data.batches import assert_equal
 
 NAME = "seqio_loader_test.plain"
 LENGTHS = {"inputs": 24, "targets": 12}
@@ -58,13 +59,6 @@ def take(iterator, num: int) -> list[dict]:
     return [next(iterator) for _ in range(num)]
 
 
-def same(first: list[dict], second: list[dict]) -> None:
-    for one, other in zip(first, second, strict=True):
-        assert one.keys() == other.keys()
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
-
-
 @pytest.mark.parametrize("pack", [True, False])
 def test_batches_are_seqios_own_with_the_features_of_a_store(pack):
     expected = seqio.get_dataset(
@@ -96,7 +90,7 @@ def test_hosts_share_the_batch_of_one_host():
         {name: np.concatenate([part[name] for part in pair]) for name in pair[0]}
         for pair in zip(*parts, strict=True)
     ]
-    same(joined, whole)
+    assert_equal(joined, whole)
 
 
 def test_a_saved_state_goes_on_exactly(capsys):
@@ -105,7 +99,7 @@ def test_a_saved_state_goes_on_exactly(capsys):
     state = first.state()
     expected = take(first, 3)
     going_on = open_train(config(), state)
-    same(take(going_on, 3), expected)
+    assert_equal(take(going_on, 3), expected)
     assert "reading again the 4 batches" in capsys.readouterr().err
     assert going_on.state() == first.state()
     assert going_on.report()["examples"] == first.report()["examples"]
