@@ -454,6 +454,15 @@ def _describe(leaf: Any, is_cast: bool = False) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Returns an error's message as one line; of a long one its two ends, which say the most."""
+    """Returns an error's message as one line; of a long one its start and what says the most.
+
+    TensorStore closes some messages with the whole specification of an array; what the operating
+    system said then stands in the middle, before its error code.
+    """
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 240 else f"{text[:80]} ... {text[-150:]}"
+    if len(text) <= 240:
+        return text
+    code = text.find("[os_error_code=")
+    return (
+        f"{text[:80]} ... {text[max(80, code - 150) : code] if code > 0 else text[-150:]}".rstrip()
+    )

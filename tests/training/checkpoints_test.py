@@ -191,3 +191,16 @@ def test_when_no_checkpoint_can_be_read_that_is_an_error(tmp_path):
 def test_wrong_options_are_refused(tmp_path, options, text):
     with pytest.raises(UsageError, match=text):
         Checkpoints(tmp_path, **options)
+
+
+def test_a_long_message_keeps_what_the_operating_system_said():
+    """TensorStore may say it before two hundred characters of an array's specification."""
+    specification = f"[tensorstore_spec='{{{'x' * 300}}}']"
+    said = "Failed to write 1142614 bytes to file 9: File too large [os_error_code='27']"
+    message = (
+        f'OUT_OF_RANGE: Error opening "zarr" driver: {"writing " * 30}: {said} {specification}'
+    )
+    reason = checkpoints._reason(ValueError(message))
+    assert reason.startswith("OUT_OF_RANGE: Error opening")
+    assert reason.endswith("Failed to write 1142614 bytes to file 9: File too large")
+    assert len(reason) <= 240
