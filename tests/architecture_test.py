@@ -27,6 +27,8 @@ LEVELS = {
     "flan_jax.inference": 3,
     "flan_jax.training": 4,
     "flan_jax.evals": 4,
+    "flan_jax.aot": 5,
+    "flan_jax.convert": 5,
     "flan_jax.scaling": 5,
     "tasks": 5,
     "flan_jax.jobs": 6,
