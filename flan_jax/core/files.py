@@ -9,6 +9,7 @@ import glob
 import hashlib
 import json
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -44,6 +45,37 @@ def atomic_open(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
             error.filename = str(path)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike, name: str) -> Iterator[Path]:
+    """Gives a temporary folder beside `path`, which gets that name when the block ends well.
+
+    On an error the temporary folder is removed and nothing is left at `path`. Parent folders are
+    created.
+
+    Args:
+        path: the folder to make; it may be there if it is empty.
+        name: what the user called it, such as `--out`.
+
+    Raises:
+        UsageError: there is something at `path` already, or it may not be written to.
+    """
+    check_folder(path, name)
+    path = Path(os.path.abspath(path))
+    if path.exists() and any(path.iterdir()):
+        raise UsageError(f"{name} {str(path)!r} is not empty; give a new folder, or empty it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o777 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+            error.filename = str(path)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 

@@ -55,6 +55,23 @@ def test_what_a_killed_write_left_can_be_cleared(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "out"
+    with pytest.raises(RuntimeError, match="stop"), files.atomic_folder(path, "--out") as folder:
+        (folder / "a").write_text("half")
+        raise RuntimeError("stop")
+    assert list(path.parent.iterdir()) == []
+    path.mkdir()
+    with files.atomic_folder(path, "--out") as folder:
+        (folder / "a").write_text("whole")
+        assert list(path.iterdir()) == []
+    assert (path / "a").read_text() == "whole"
+    with pytest.raises(UsageError, match="--out .*out' is not empty"):
+        with files.atomic_folder(path, "--out"):
+            raise AssertionError("the block must not run")
+    assert [p.name for p in path.parent.iterdir()] == ["out"]
+
+
 def test_writes_create_folders_and_round_trip(tmp_path):
     path = tmp_path / "deep" / "b.json"
     files.write_json(path, {"b": 1, "a": ["é", None]})
