@@ -8,77 +8,30 @@ Parameters are a nested dict of float32 arrays under the names of released T5X c
 
 import dataclasses
 import functools
-import re
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
-from flan_jax.core import axes
 from flan_jax.core.errors import UsageError
-from flan_jax.core.tree import PyTree, flatten, unflatten
+from flan_jax.core.tree import PyTree, flatten
 from flan_jax.models import layers
-from flan_jax.models.stacking import stack, unstack
-from flan_jax.models.t5_network import (
-    PARAM_SCAN_AXIS,
-    DecodeCache,
-    T5Config,
-    Transformer,
-)
-from flan_jax.parallel.rules import ShardingRules
+from flan_jax.models.model import Model, repeated
+from flan_jax.models.t5_network import DecodeCache, T5Config, Transformer
 
 Batch = Mapping[str, jax.Array]
 _STACKS = ("encoder", "decoder")
-_LAYER = re.compile(r"/layers_\d+/")
 
 
 @dataclasses.dataclass(frozen=True)
-class T5:
-    """A T5 model: its configuration and the functions that use it.
-
-    Frozen and hashable: pass it to `jax.jit` as a static argument.
-
-    With `rules`, activations are laid out over the mesh that `jax.set_mesh` set, and running
-    without one is an error; without `rules` the compiler chooses.
-    """
+class T5(Model):
+    """A T5 model: its configuration and the functions that use it."""
 
     config: T5Config
-    rules: ShardingRules | None = None
 
-    MAY_CHANGE = ("rules",)  # when a run goes on
-
-    def init(self, key: jax.Array) -> PyTree:
-        """Returns freshly drawn float32 parameters.
-
-        Scanned parameters are bit-equal to unscanned ones of the same key, stacked. To create them
-        sharded, jit this with `out_shardings`.
-        """
-        params = unflatten(layers.initialize(_param_specs(self.config), key))
-        return stack(params, flatten(self.logical_axes())) if self.config.scan_layers else params
-
-    def logical_axes(self) -> PyTree:
-        """Returns the parameters' tree with a tuple of logical axis names for each."""
-        names: dict[str, tuple[str, ...]] = {}
-        for path, spec in _param_specs(self.config).items():
-            scanned = _LAYER.sub("/layers/", path)
-            if self.config.scan_layers and scanned != path:
-                at = PARAM_SCAN_AXIS
-                names[scanned] = (*spec.axis_names[:at], axes.LAYERS, *spec.axis_names[at:])
-            else:
-                names[path] = spec.axis_names
-        return unflatten(names)
-
-    @property
-    def other_layout(self) -> "T5":
-        """The same model with its layers stored the other way: stacked, or each apart."""
-        config = dataclasses.replace(self.config, scan_layers=not self.config.scan_layers)
-        return dataclasses.replace(self, config=config)
-
-    def from_other_layout(self, params: PyTree) -> PyTree:
-        """Returns parameters of `other_layout` as this model stores them."""
-        stacked = self if self.config.scan_layers else self.other_layout
-        change = stack if self.config.scan_layers else unstack
-        return change(params, flatten(stacked.logical_axes()))
+    def param_specs(self) -> Mapping[str, layers.ParamSpec]:
+        """Returns path -> spec of every parameter, layers each apart."""
+        return _param_specs(self.config)
 
     def apply(
         self, params: PyTree, batch: Batch, *, train: bool, dropout_key: jax.Array | None = None
@@ -159,11 +112,7 @@ def _param_specs(config: T5Config) -> dict[str, layers.ParamSpec]:
     tokens = jnp.zeros((1, 1), jnp.int32)
     variables = jax.eval_shape(lambda: network.init(jax.random.key(0), tokens, tokens))
     num_layers = dict(encoder=config.num_encoder_layers, decoder=config.num_decoder_layers)
-    specs: dict[str, layers.ParamSpec] = {}
-    for path, spec in flatten(variables[layers.PARAM_SPECS]).items():
-        copies = num_layers[path.split("/")[0]] if _LAYER.search(path) else 1
-        specs.update({_LAYER.sub(f"/layers_{i}/", path): spec for i in range(copies)})
-    return specs
+    return repeated(flatten(variables[layers.PARAM_SPECS]), num_layers)
 
 
 def _feature(batch: Batch, name: str) -> jax.Array:

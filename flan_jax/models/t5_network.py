@@ -18,14 +18,13 @@ import jax.numpy as jnp
 
 from flan_jax.core import axes, errors
 from flan_jax.core.tree import PyTree, unflatten
-from flan_jax.models import layers, masks
+from flan_jax.models import layers, masks, scanning
 from flan_jax.models.attention import Attention, KeysValues
 from flan_jax.models.dropout import draw, drop
 from flan_jax.models.positions import RelativePositionBias
 from flan_jax.parallel.rules import AxisRules, constrain
 
 DTYPES = ("bfloat16", "float32")
-PARAM_SCAN_AXIS = 1
 Masks = Mapping[str, Any]  # dropout masks by place, see `dropout_masks`; empty for no dropout
 _HIDDEN = (axes.BATCH, axes.LENGTH, axes.EMBED)
 
@@ -223,49 +222,13 @@ def dropout_masks(
     return kept
 
 
-# Per method of a layer and argument after its carry: 0 where each layer has its own (stacked on
-# axis 0 if scanned, a list if not), nn.broadcast where all layers share one.
+# As `scanning.InAxes` says.
 _ENCODER_AXES = {"__call__": (0, nn.broadcast, nn.broadcast)}
 _DECODER_AXES = {
     "__call__": (0, *(nn.broadcast,) * 4),
     "cross_keys_values": (nn.broadcast,),
     "step": (0, 0, *(nn.broadcast,) * 4),
 }
-
-
-def _stack(
-    layer: type[nn.Module],
-    num_layers: int,
-    config: T5Config,
-    rules: AxisRules | None,
-    in_axes: dict[str, tuple],
-) -> nn.Module | list[nn.Module]:
-    """Returns the layers of a stack: a list, or one scanned module."""
-    if not config.scan_layers:
-        return [layer(config, rules) for _ in range(num_layers)]
-    shared = dict(
-        variable_axes={"params": PARAM_SCAN_AXIS},
-        split_rngs={"params": True},
-        out_axes=0,
-        length=num_layers,
-    )
-    methods = {name: shared | {"in_axes": arguments} for name, arguments in in_axes.items()}
-    return nn.scan(layer, methods=methods)(config, rules)
-
-
-def _run(stack, in_axes: dict[str, tuple], method: str, carry: PyTree, *arguments: PyTree):
-    """Calls `method` of each layer in turn; returns the last carry and the outputs by layer."""
-    if isinstance(stack, nn.Module):
-        return getattr(stack, method)(carry, *arguments)
-    outputs = []
-    for i, layer in enumerate(stack):
-        own = [
-            argument[i] if axis == 0 and argument else argument  # {}: no dropout masks
-            for argument, axis in zip(arguments, in_axes[method], strict=True)
-        ]
-        carry, output = getattr(layer, method)(carry, *own)
-        outputs.append(output)
-    return carry, outputs
 
 
 class Encoder(nn.Module):
@@ -278,9 +241,10 @@ class Encoder(nn.Module):
         """Declares parameters and submodules."""
         config = self.config
         self.relpos_bias = _position_bias(config, bidirectional=True)
-        self.layers = _stack(
-            EncoderLayer, config.num_encoder_layers, config, self.rules, _ENCODER_AXES
-        )
+        self.layers = scanning.build(
+            EncoderLayer, (config, self.rules), config.num_encoder_layers, _ENCODER_AXES,
+            scan=config.scan_layers,
+        )  # fmt: skip
         self.encoder_norm = layers.RMSNorm(dtype=config.dtype)
 
     def __call__(self, x: jax.Array, mask: jax.Array, kept: Masks) -> jax.Array:
@@ -288,7 +252,9 @@ class Encoder(nn.Module):
         rate, length = self.config.dropout_rate, x.shape[1]
         bias = self.relpos_bias(length, length)
         x = drop(x, kept.get("embedded"), rate)
-        x, _ = _run(self.layers, _ENCODER_AXES, "__call__", x, kept.get("layers", {}), mask, bias)
+        x, _ = scanning.run(
+            self.layers, _ENCODER_AXES, "__call__", x, kept.get("layers", {}), mask, bias
+        )
         return drop(self.encoder_norm(x), kept.get("output"), rate)
 
 
@@ -314,9 +280,10 @@ class Decoder(nn.Module):
         """Declares parameters and submodules."""
         config = self.config
         self.relpos_bias = _position_bias(config, bidirectional=False)
-        self.layers = _stack(
-            DecoderLayer, config.num_decoder_layers, config, self.rules, _DECODER_AXES
-        )
+        self.layers = scanning.build(
+            DecoderLayer, (config, self.rules), config.num_decoder_layers, _DECODER_AXES,
+            scan=config.scan_layers,
+        )  # fmt: skip
         self.decoder_norm = layers.RMSNorm(dtype=config.dtype)
         if not config.logits_via_embedding:
             # In float32 whatever the activations are: the loss needs it.
@@ -334,7 +301,7 @@ class Decoder(nn.Module):
         rate, length = self.config.dropout_rate, x.shape[1]
         bias = self.relpos_bias(length, length)
         x = drop(x, kept.get("embedded"), rate)
-        x, _ = _run(
+        x, _ = scanning.run(
             self.layers, _DECODER_AXES, "__call__",
             x, kept.get("layers", {}), encoded, self_mask, bias, cross_mask,
         )  # fmt: skip
@@ -350,7 +317,7 @@ class Decoder(nn.Module):
             own = jax.tree.map(lambda a: jnp.zeros((num_layers, *a.shape), a.dtype), empty)
         else:
             own = [empty] * num_layers
-        _, cross = _run(self.layers, _DECODER_AXES, "cross_keys_values", None, encoded)
+        _, cross = scanning.run(self.layers, _DECODER_AXES, "cross_keys_values", None, encoded)
         return DecodeCache(
             index=jnp.zeros((), jnp.int32),
             self_attention=own,
@@ -367,7 +334,7 @@ class Decoder(nn.Module):
             cache.bias, max_length - 1 - cache.index, max_length, axis=1
         )
         self_mask = jnp.arange(max_length) <= cache.index
-        x, own = _run(
+        x, own = scanning.run(
             self.layers, _DECODER_AXES, "step",
             x, cache.self_attention, cache.cross_attention, cache.index,
             self_mask[None, None, None, :], bias[None, :, None, :], cache.cross_mask,

@@ -1,0 +1,89 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What all models are: parameters that can be drawn, named, and stored with layers either way."""
+
+import abc
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any, Self
+
+import jax
+
+from flan_jax.core import axes
+from flan_jax.core.tree import PyTree, flatten, unflatten
+from flan_jax.models import layers
+from flan_jax.models.scanning import PARAM_SCAN_AXIS
+from flan_jax.models.stacking import stack, unstack
+from flan_jax.parallel.rules import ShardingRules
+
+_LAYER = re.compile(r"/layers_\d+/")
+
+
+@dataclasses.dataclass(frozen=True)
+class Model(abc.ABC):
+    """A configuration with a `scan_layers`, and how its parameters come to be.
+
+    Frozen and hashable: pass it to `jax.jit` as a static argument.
+
+    With `rules`, activations are laid out over the mesh that `jax.set_mesh` set, and running
+    without one is an error; without `rules` the compiler chooses.
+    """
+
+    config: Any
+    rules: ShardingRules | None = None
+
+    MAY_CHANGE = ("rules",)  # when a run goes on
+
+    @abc.abstractmethod
+    def param_specs(self) -> Mapping[str, layers.ParamSpec]:
+        """Returns path -> spec of every parameter, layers each apart."""
+
+    def init(self, key: jax.Array) -> PyTree:
+        """Returns freshly drawn float32 parameters.
+
+        Scanned parameters are bit-equal to unscanned ones of the same key, stacked. To create them
+        sharded, jit this with `out_shardings`.
+        """
+        params = unflatten(layers.initialize(self.param_specs(), key))
+        return stack(params, flatten(self.logical_axes())) if self.config.scan_layers else params
+
+    def logical_axes(self) -> PyTree:
+        """Returns the parameters' tree with a tuple of logical axis names for each."""
+        names: dict[str, tuple[str, ...]] = {}
+        for path, spec in self.param_specs().items():
+            scanned = _LAYER.sub("/layers/", path)
+            if self.config.scan_layers and scanned != path:
+                at = PARAM_SCAN_AXIS
+                names[scanned] = (*spec.axis_names[:at], axes.LAYERS, *spec.axis_names[at:])
+            else:
+                names[path] = spec.axis_names
+        return unflatten(names)
+
+    @property
+    def other_layout(self) -> Self:
+        """The same model with its layers stored the other way: stacked, or each apart."""
+        config = dataclasses.replace(self.config, scan_layers=not self.config.scan_layers)
+        return dataclasses.replace(self, config=config)
+
+    def from_other_layout(self, params: PyTree) -> PyTree:
+        """Returns parameters of `other_layout` as this model stores them."""
+        stacked = self if self.config.scan_layers else self.other_layout
+        change = stack if self.config.scan_layers else unstack
+        return change(params, flatten(stacked.logical_axes()))
+
+
+def repeated(
+    specs: Mapping[str, layers.ParamSpec], num_layers: Mapping[str, int]
+) -> dict[str, layers.ParamSpec]:
+    """Returns the specs of all layers, of those of a model with one layer a stack.
+
+    Args:
+        specs: path -> spec; layers of a stack are alike, so one of each need be traced.
+        num_layers: name of a stack, the first of its paths -> number of its layers.
+    """
+    result: dict[str, layers.ParamSpec] = {}
+    for path, spec in specs.items():
+        copies = num_layers[path.split("/")[0]] if _LAYER.search(path) else 1
+        result.update({_LAYER.sub(f"/layers_{i}/", path): spec for i in range(copies)})
+    return result
