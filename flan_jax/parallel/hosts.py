@@ -119,17 +119,17 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def agreed(value: bool) -> bool:
+def agreed(value: int) -> int:
     """Returns process 0's value on every process; each must call this at the same place."""
     if jax.process_count() == 1:
         return value
-    return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))
+    return multihost_utils.broadcast_one_to_all(np.asarray(value)).item()
 
 
-def wait_for_all(place: str) -> None:
-    """Returns once every process came to this place; at once for a process alone."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(place)
+def where(is_so: bool) -> list[int]:
+    """Returns the processes where something is so; each must call this at the same place."""
+    everywhere = multihost_utils.process_allgather(np.asarray(is_so))
+    return np.flatnonzero(everywhere).tolist()
 
 
 @contextlib.contextmanager
@@ -143,8 +143,8 @@ def all_or_none() -> Iterator[None]:
         yield
     except Exception as caught:  # noqa: BLE001 - raised again below
         error = caught
-    failed = np.flatnonzero(multihost_utils.process_allgather(np.asarray(error is not None)))
+    failed = where(error is not None)
     if error is not None:
         raise error
-    if len(failed):
+    if failed:
         raise errors.FlanError(f"process {failed[0]} of this job failed; its own message says why")

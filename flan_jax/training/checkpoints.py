@@ -166,8 +166,10 @@ class Checkpoints:
         """
         path = self.path(step)
         wanted = _fitting(path, _stored_leaves(path), [vars(layout) for layout in layouts])
-        items = self._manager.restore(
-            step,
+        # Not by the manager: it makes processes meet at the end, and one whose read failed would
+        # meet the others there when it has read another step.
+        items = ocp.CompositeCheckpointHandler().restore(
+            epath.Path(path),
             args=ocp.args.Composite(
                 **{
                     STATE: ocp.args.StandardRestore(wanted),
@@ -189,20 +191,15 @@ class Checkpoints:
             FlanError: there are checkpoints and none can be read.
         """
         damaged: dict[int, str] = {}
-        for step in reversed(self.steps()):
-            try:
-                restored = self.restore(step, *layouts)
-            except errors.UsageError:
-                raise
-            # Orbax and TensorStore raise ValueError, OSError, JSON errors and bare Exception alike.
-            except Exception as error:  # noqa: BLE001
-                reason = _reason(error)
-                say(f"checkpoint {self.path(step)} cannot be read, trying the one before: {reason}")
-                damaged[step] = reason
-                continue
-            for bad in damaged:
-                self._set_aside(bad)
-            return restored
+        # Process 0 says which step is next: another may see the folder at another moment.
+        while (step := hosts.agreed(max({-1, *self.steps()} - {*damaged}))) >= 0:
+            restored, reason = self._attempt(step, layouts)
+            if restored is not None:
+                for bad in damaged:
+                    self._set_aside(bad)
+                return restored
+            say(f"checkpoint {self.path(step)} cannot be read, trying the one before: {reason}")
+            damaged[step] = reason
         if damaged:
             step, reason = next(iter(damaged.items()))
             raise errors.FlanError(
@@ -211,6 +208,22 @@ class Checkpoints:
                 "another model directory"
             )
         return None
+
+    def _attempt(self, step: int, layouts: tuple[TrainState, ...]) -> tuple[Restored | None, str]:
+        """Returns a checkpoint, or None and why one of the processes cannot read it."""
+        restored, reason = None, ""
+        with hosts.all_or_none():  # what does not fit ends all
+            try:
+                restored = self.restore(step, *layouts)
+            except errors.UsageError:
+                raise
+            # Orbax and TensorStore raise ValueError, OSError, JSON errors and bare Exception alike.
+            except Exception as error:  # noqa: BLE001
+                reason = _reason(error)
+        failed = hosts.where(restored is None)
+        if failed and not reason:
+            restored, reason = None, f"process {failed[0]} cannot; its own message says why"
+        return restored, reason
 
     def wait(self) -> None:
         """Returns when no save is pending.
@@ -256,13 +269,13 @@ class Checkpoints:
 
     def _set_aside(self, step: int) -> None:
         """Renames a damaged checkpoint, so that its step can be saved again."""
-        if hosts.is_first():
-            name = f"corrupt_{PREFIX}_{step}"
-            while (self._dir / name).exists():
-                name += "_"
-            (self._dir / f"{PREFIX}_{step}").rename(self._dir / name)
-            say(f"the damaged {PREFIX}_{step} is now {self._dir / name}")
-        hosts.wait_for_all(f"{PREFIX}_{step} is set aside")
+        with hosts.all_or_none():
+            if hosts.is_first():
+                name = f"corrupt_{PREFIX}_{step}"
+                while (self._dir / name).exists():
+                    name += "_"
+                (self._dir / f"{PREFIX}_{step}").rename(self._dir / name)
+                say(f"the damaged {PREFIX}_{step} is now {self._dir / name}")
         self._manager.reload()
 
 
@@ -281,18 +294,19 @@ def restore_params(path: str | os.PathLike, *layouts: PyTree, cast_from: str = "
         FlanError: the checkpoint cannot be read.
     """
     folder = find(path)
-    with _reading(folder):
-        stored = {n: leaf for n, leaf in _stored_leaves(folder).items() if n.startswith("params/")}
-    wanted = _fitting(folder, stored, [{"params": layout} for layout in layouts], cast_from)
-    with _reading(folder), ocp.PyTreeCheckpointer() as checkpointer:
-        restored = checkpointer.restore(
-            epath.Path(folder) / STATE,
-            args=ocp.args.PyTreeRestore(
-                item=wanted,
-                restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
-                partial_restore=True,
-            ),
-        )
+    with hosts.all_or_none():
+        with _reading(folder):
+            stored = {n: x for n, x in _stored_leaves(folder).items() if n.startswith("params/")}
+        wanted = _fitting(folder, stored, [{"params": layout} for layout in layouts], cast_from)
+        with _reading(folder):
+            restored = ocp.PyTreeCheckpointHandler().restore(
+                epath.Path(folder) / STATE,
+                args=ocp.args.PyTreeRestore(
+                    item=wanted,
+                    restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
+                    partial_restore=True,
+                ),
+            )
     return restored["params"]
 
 
