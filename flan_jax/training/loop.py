@@ -173,9 +173,8 @@ def train(
     """
     info = dict(info or {})
     mesh = make_mesh(config.mesh, devices)
-    if model.rules is None:
-        model = dataclasses.replace(model, rules=preset(config.rules))
-    _check_mesh(model, data, config, mesh)
+    spec = step_spec(model, config, batch_size=data.batch_size, mesh=mesh)
+    model = spec.model
     described = {"model": model, "data": data, "config": config}
     described["vocabulary"] = info.get("vocabulary", {}).get("fingerprint")
     init_key, dropout_key = jax.random.split(jax.random.key(config.seed))
@@ -198,16 +197,11 @@ def train(
                 contextlib.closing(open_data(data, data_state, **hosts.place()))
             )
         num_members = losses.padded_num_members(len(iterator.member_names))
+        spec = dataclasses.replace(spec, num_members=num_members)
         resume_step = int(train_state.step)
         run = _Run(
             config=config,
-            spec=StepSpec(
-                model=model,
-                optimizer=config.optimizer,
-                loss=config.loss,
-                num_microbatches=config.num_microbatches,
-                num_members=num_members,
-            ),
+            spec=spec,
             mesh=mesh,
             iterator=iterator,
             checkpoints=checkpoints,
@@ -225,9 +219,31 @@ def train(
         return run.train()
 
 
-def _check_mesh(model: T5, data: TrainInput, config: TrainConfig, mesh: Mesh) -> None:
+def step_spec(model: T5, config: TrainConfig, *, batch_size: int, mesh: Mesh) -> StepSpec:
+    """Returns what the loop compiles its step from, for the fewest mixture members.
+
+    Args:
+        model: the model; without rules of its own it gets those that `config` names.
+        config: optimizer, loss, parts of a batch and sharding preset.
+        batch_size: rows of a batch, over all hosts.
+        mesh: where the step will run.
+
+    Raises:
+        UsageError: something does not divide over the mesh.
+    """
+    if model.rules is None:
+        model = dataclasses.replace(model, rules=preset(config.rules))
+    _check_mesh(model, batch_size, config.num_microbatches, mesh)
+    return StepSpec(
+        model=model,
+        optimizer=config.optimizer,
+        loss=config.loss,
+        num_microbatches=config.num_microbatches,
+    )
+
+
+def _check_mesh(model: T5, batch_size: int, num_parts: int, mesh: Mesh) -> None:
     """Raises a `UsageError` for what would not divide over the mesh, before anything compiles."""
-    batch_size, num_parts = data.batch_size, config.num_microbatches
     if batch_size % num_parts:
         raise errors.UsageError(
             f"batch_size {batch_size} does not divide into num_microbatches {num_parts}; change one"
