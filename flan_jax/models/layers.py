@@ -1,6 +1,6 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Layers that the models share: dense projection, embedding, RMS norm, gated MLP.
+"""Layers that the models share: dense projection, embedding, norms, gated MLP.
 
 Parameters are float32 and carry T5X's names, shapes and initial distributions; each layer computes
 in its own `dtype`. Each parameter also leaves a `ParamSpec` in the collection `PARAM_SPECS`: from
@@ -24,6 +24,8 @@ from flan_jax.parallel.rules import AxisRules, constrain
 DType = str  # 'bfloat16' or 'float32'
 
 PARAM_SPECS = "param_specs"
+
+_INTO_MLP, _OUT_OF_MLP = (axes.EMBED, axes.MLP), (axes.MLP, axes.EMBED)
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     # The tanh approximation is what T5X means by "gelu"; the exact form gives other numbers.
@@ -164,10 +166,20 @@ class RMSNorm(nn.Module):
         return x.astype(self.dtype) * jnp.expand_dims(scale, tuple(range(x.ndim - 1)))
 
 
+class LayerNorm(RMSNorm):
+    """Subtraction of the mean, then what `RMSNorm` does: a scale, but no bias."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalizes the last dimension; computed in float32, returned in `dtype`."""
+        x = x.astype(jnp.float32)
+        return super().__call__(x - jnp.mean(x, axis=-1, keepdims=True))
+
+
 class MLP(nn.Module):
     """Feed-forward block: the product of one activated projection per entry of `activations`.
 
-    `("gelu", "linear")` is the gated GELU of T5 1.1, `("relu",)` the block of T5 1.0.
+    `("gelu", "linear")` is the gated GELU of T5 1.1, `("relu",)` the block of T5 1.0, and
+    `("silu", "linear")` the SwiGLU of decoders.
     """
 
     hidden_dim: int
@@ -175,6 +187,7 @@ class MLP(nn.Module):
     dropout_rate: float
     dtype: DType = "float32"
     rules: AxisRules | None = None
+    kernel_init: Init = Init("truncated_normal")
 
     @nn.compact
     def __call__(self, x: jax.Array, kept: jax.Array | None = None) -> jax.Array:
@@ -187,9 +200,11 @@ class MLP(nn.Module):
         hidden = None
         for i, activation in enumerate(self.activations):
             name = "wi" if len(self.activations) == 1 else f"wi_{i}"
-            dense = Dense(self.hidden_dim, (axes.EMBED, axes.MLP), dtype=self.dtype, name=name)
-            branch = ACTIVATIONS[activation](dense(x))
+            branch = ACTIVATIONS[activation](self._dense(self.hidden_dim, _INTO_MLP, name)(x))
             hidden = branch if hidden is None else hidden * branch
         hidden = drop(hidden, kept, self.dropout_rate)
         hidden = constrain(hidden, (axes.BATCH, axes.LENGTH, axes.MLP), self.rules)
-        return Dense(x.shape[-1], (axes.MLP, axes.EMBED), dtype=self.dtype, name="wo")(hidden)
+        return self._dense(x.shape[-1], _OUT_OF_MLP, "wo")(hidden)
+
+    def _dense(self, features: int, axis_names: tuple[str, str], name: str) -> Dense:
+        return Dense(features, axis_names, self.kernel_init, self.dtype, name=name)

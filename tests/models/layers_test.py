@@ -35,6 +35,14 @@ def test_rms_norm_divides_by_the_root_mean_square():
     np.testing.assert_allclose(y, expected, rtol=1e-5)
 
 
+def test_layer_norm_subtracts_the_mean_too():
+    x, scale = _normal(2, 3, 8) * 5 + 3, _normal(8, seed=1)
+    y = layers.LayerNorm(epsilon=1e-5).apply({"params": {"scale": scale}}, x)
+    centered = x - x.mean(-1, keepdims=True)
+    expected = centered / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * scale
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_rms_norm_of_bfloat16_computes_in_float32():
     # In bfloat16 the mean of squares of these would be off by its rounding, 2^-8.
     x = (1 + _normal(1, 1, 512) * 0.01).astype(jnp.bfloat16)
