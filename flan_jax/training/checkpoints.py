@@ -295,10 +295,10 @@ def restore_params(path: str | os.PathLike, *layouts: PyTree, cast_from: str = "
     """
     folder = find(path)
     with hosts.all_or_none():
-        with _reading(folder):
+        with reading(folder):
             stored = {n: x for n, x in _stored_leaves(folder).items() if n.startswith("params/")}
         wanted = _fitting(folder, stored, [{"params": layout} for layout in layouts], cast_from)
-        with _reading(folder):
+        with reading(folder):
             restored = ocp.PyTreeCheckpointHandler().restore(
                 epath.Path(folder) / STATE,
                 args=ocp.args.PyTreeRestore(
@@ -316,7 +316,7 @@ def read_config(path: str | os.PathLike) -> dict[str, Any]:
     file = Path(folder) / CONFIG / "metadata"
     if not file.is_file():
         return {}
-    with _reading(folder):
+    with reading(folder):
         return json.loads(file.read_text(encoding="utf-8"))
 
 
@@ -338,7 +338,7 @@ def check_vocabulary(path: str | os.PathLike, vocabulary: Mapping[str, Any] | No
 
 
 @contextlib.contextmanager
-def _reading(folder: str) -> Iterator[None]:
+def reading(folder: str) -> Iterator[None]:
     """Turns whatever a damaged checkpoint raises into one line."""
     try:
         yield
@@ -470,9 +470,12 @@ def _describe(leaf: Any, is_cast: bool = False) -> str:
 def _reason(error: BaseException) -> str:
     """Returns an error's message as one line; of a long one its start and what says the most.
 
-    TensorStore closes some messages with the whole specification of an array; what the operating
-    system said then stands in the middle, before its error code.
+    Orbax's errors name no file, those that they came from do. TensorStore closes some messages with
+    the whole specification of an array; what the operating system said then stands in the middle,
+    before its error code.
     """
+    while error.__cause__ is not None:
+        error = error.__cause__
     text = " ".join(str(error).split()) or type(error).__name__
     if len(text) <= 240:
         return text
