@@ -75,7 +75,7 @@ class Checkpoints:
             raise errors.UsageError(f"keep must be >= 1, or None to keep all, got {keep}")
         if best_mode not in ("min", "max"):
             raise errors.UsageError(f"best_mode must be 'min' or 'max', got {best_mode!r}")
-        _quiet_orbax()
+        quiet_orbax()
         self._dir = epath.Path(os.path.abspath(os.fspath(model_dir)))
         self._best_metric = best_metric
         policies = [LatestN(keep)]
@@ -398,7 +398,7 @@ def _stored_leaves(folder: str) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 @functools.cache
-def _quiet_orbax() -> None:
+def quiet_orbax() -> None:
     """Keeps stack traces of errors that Orbax also raises off the terminal.
 
     Orbax logs them. When one write of a save fails it closes its event loop; the others, failing
