@@ -171,4 +171,4 @@ class _Apart:
             self._kept = None  # lets go of the last stack before the next is read
             self._kept = stack, self._leaves.read(stack)
         layer = self._kept[1][(slice(None),) * STACK_AXIS + (i,)]
-        return np.ascontiguousarray(layer if index is None else layer[index])
+        return np.asarray(layer if index is None else layer[index], order="C")
