@@ -30,7 +30,9 @@ from flan_jax.data.windows import LAYOUTS
 from flan_jax.evals import runner
 from flan_jax.evals.runner import EvalConfig, Evaluation
 from flan_jax.models.t5 import T5
-from flan_jax.parallel import hosts
+from flan_jax.parallel import arrays, hosts
+from flan_jax.parallel.mesh import make_mesh
+from flan_jax.parallel.rules import preset
 from flan_jax.training import checkpoints, layouts, loop
 from flan_jax.training.loop import TrainConfig, TrainResult
 
@@ -178,7 +180,7 @@ def train(
             batch_size=data.batch_size,
             feature_lengths=dict(data.feature_lengths or store.feature_lengths),
             num_examples=config.eval_examples,
-            **hosts.place(),
+            **arrays.place(model.rules or preset(config.rules), make_mesh(config.mesh)),
         )
     if evaluation is not None:
         eval_fn = _Evaluator(model, store, evaluation, Path(config.model_dir) / EVAL_FOLDER)

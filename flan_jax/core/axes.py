@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of logical axes (of arrays) and of mesh axes; nowhere else are they spelled out."""
 
-# Mesh axes.
+# Mesh axes, the slowest network first.
+SLICE = "slice"  # batch, over the data center's network
 DATA = "data"  # batch, and parameters under FSDP
 MODEL = "model"  # tensor parallelism
-MESH_AXES = (DATA, MODEL)
+MESH_AXES = (SLICE, DATA, MODEL)
 
 # Logical axes of activations.
 BATCH = "batch"

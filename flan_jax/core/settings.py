@@ -20,7 +20,7 @@ def describe(value: Any) -> Any:
     Example:
         >>> from flan_jax.parallel.mesh import MeshShape
         >>> describe({"mesh": MeshShape(data=2)})
-        {'mesh': {'class': 'MeshShape', 'data': 2, 'model': 1}}
+        {'mesh': {'class': 'MeshShape', 'num_slices': 1, 'data': 2, 'model': 1}}
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         left_out = getattr(value, "MAY_CHANGE", ())

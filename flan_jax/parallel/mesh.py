@@ -1,6 +1,9 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The device mesh: two axes, `data` and `model`.
+"""The device mesh: three axes, `slice`, `data` and `model`.
+
+The devices of one slice are joined by the fast network of a TPU pod (or of a GPU host), slices by
+the data center's. What lies along `slice` should talk once a step: the sum of the gradients.
 
 This is the only place that makes a mesh. Its axes are of type Auto: jax's own default, Explicit,
 makes flax.linen's layers and plain indexing fail.
@@ -11,6 +14,8 @@ import math
 from collections.abc import Sequence
 
 import jax
+import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 
 from flan_jax.core import axes
@@ -19,12 +24,15 @@ from flan_jax.core.errors import UsageError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MeshShape:
-    """How many devices lie along each mesh axis; -1 on one axis means all that are left."""
+    """How many devices lie along each mesh axis; -1 on one within a slice: all that are left."""
 
-    data: int = -1  # batch, and parameters under FSDP
+    num_slices: int = 1  # parts of the batch, each on a slice with parameters of its own
+    data: int = -1  # in each slice: parts of the batch, and of parameters under FSDP
     model: int = 1  # tensor parallelism
 
     def __post_init__(self):
+        if self.num_slices < 1:
+            raise UsageError(f"num_slices must be >= 1, got {self.num_slices}; 1 is one slice")
         for name, size in self._sizes().items():
             if size != -1 and size < 1:
                 raise UsageError(
@@ -37,7 +45,7 @@ class MeshShape:
             )
 
     def _sizes(self) -> dict[str, int]:
-        return {axes.DATA: self.data, axes.MODEL: self.model}
+        return {axes.SLICE: self.num_slices, axes.DATA: self.data, axes.MODEL: self.model}
 
     def resolve(self, num_devices: int) -> tuple[int, ...]:
         """Returns the sizes in the order of `axes.MESH_AXES`, with -1 filled in.
@@ -64,11 +72,32 @@ def make_mesh(shape: MeshShape = MeshShape(), devices: Sequence[jax.Device] | No
     """Returns a mesh of `shape` over `devices` (all devices of all hosts when None).
 
     Enter it with `jax.set_mesh(mesh)`, as a statement or a context.
+
+    Raises:
+        UsageError: the sizes do not cover the devices, or TPU slices are not what the shape says.
     """
     devices = jax.devices() if devices is None else list(devices)
-    return jax.make_mesh(
-        shape.resolve(len(devices)),
-        axes.MESH_AXES,
-        axis_types=(AxisType.Auto,) * len(axes.MESH_AXES),
-        devices=devices,
-    )
+    num_slices, *sizes = shape.resolve(len(devices))
+    # Within a slice jax follows the torus, and splits one of its axes only where no other way fits.
+    grids = [
+        mesh_utils.create_device_mesh(sizes, part, allow_split_physical_axes=True)
+        for part in _slices(devices, num_slices)
+    ]
+    return Mesh(np.stack(grids), axes.MESH_AXES, axis_types=(AxisType.Auto,) * len(axes.MESH_AXES))
+
+
+def _slices(devices: Sequence[jax.Device], num_slices: int) -> list[list[jax.Device]]:
+    """Returns the devices of each slice: TPUs as they are wired, others in consecutive blocks."""
+    if devices[0].platform != "tpu":
+        size = len(devices) // num_slices
+        return [list(devices[at : at + size]) for at in range(0, len(devices), size)]
+    found: dict[int, list[jax.Device]] = {}
+    for device in devices:
+        found.setdefault(getattr(device, "slice_index", 0), []).append(device)
+    if len(found) != num_slices or len({len(part) for part in found.values()}) != 1:
+        there = ", ".join(f"{len(found[index])}" for index in sorted(found))
+        raise UsageError(
+            f"num_slices is {num_slices}, but the devices lie in {len(found)} slice(s) of {there} "
+            "devices; set MeshShape.num_slices to their number, and use slices of one size"
+        )
+    return [found[index] for index in sorted(found)]

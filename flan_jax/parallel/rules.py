@@ -3,23 +3,25 @@
 """From logical axis names to mesh axes: one strict resolver, and a preset per strategy.
 
 Model code names the axes of its arrays (`batch`, `embed`, ...); a `ShardingRules` says on which
-mesh axis each name lies. Two tables are kept apart: how parameters are stored, and how activations
-lie while computing. Under FSDP `embed` is split over `data` when stored while `batch` is when
-computing; one table could not say both.
+mesh axis, or axes, each name lies. Two tables are kept apart: how parameters are stored, and how
+activations lie while computing. Under FSDP `embed` is split over `data` when stored while `batch`
+is when computing; one table could not say both.
 
 Nothing becomes replicated by accident: an unknown name, a mesh axis used twice, a dimension that
 does not divide or a missing mesh is an error, where flax and jax quietly drop the axis.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import jax
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 from flan_jax.core import axes, errors
 
-AxisRules = tuple[tuple[str, str | None], ...]  # (logical axis, mesh axis or None) pairs
+OnMesh = str | tuple[str, ...] | None  # a mesh axis; several, the outermost first; or none
+AxisRules = tuple[tuple[str, OnMesh], ...]  # (logical axis, where it lies) pairs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,22 +37,31 @@ class ShardingRules:
 
     def __post_init__(self):
         for table in (self.params, self.activations):
-            for logical, mesh_axis in table:
+            for logical, on_mesh in table:
                 if logical not in axes.LOGICAL_AXES:
                     raise errors.unknown_name("logical axis", logical, axes.LOGICAL_AXES)
-                if mesh_axis is not None and mesh_axis not in axes.MESH_AXES:
-                    raise errors.unknown_name("mesh axis", mesh_axis, axes.MESH_AXES)
+                for mesh_axis in _as_tuple(on_mesh):
+                    if mesh_axis not in axes.MESH_AXES:
+                        raise errors.unknown_name("mesh axis", mesh_axis, axes.MESH_AXES)
 
 
-def _table(**on_mesh: str) -> AxisRules:
+def _as_tuple(on_mesh: OnMesh) -> tuple[str, ...]:
+    if on_mesh is None:
+        return ()
+    return (on_mesh,) if isinstance(on_mesh, str) else on_mesh
+
+
+def _table(**on_mesh: OnMesh) -> AxisRules:
     return tuple((name, on_mesh.get(name)) for name in axes.LOGICAL_AXES)
 
 
-_DATA = {axes.BATCH: axes.DATA}
+# Parameters lie in each slice whole: gathering them over the data center's network at every layer
+# would take longer than computing with them.
+_DATA = {axes.BATCH: (axes.SLICE, axes.DATA)}
 _FSDP = {axes.EMBED: axes.DATA}
 _TENSOR = {name: axes.MODEL for name in (axes.MLP, axes.HEADS, axes.JOINED_KV, axes.VOCAB)}
 
-# Parameters whole on every device, batch split over `data`.
+# Parameters whole on every device, batch split over `slice` and `data`, as in all of these.
 REPLICATED = ShardingRules(name="replicated", params=_table(), activations=_table(**_DATA))
 # Parameters stored in slices over `data`, gathered when used.
 FSDP = ShardingRules(name="fsdp", params=_table(**_FSDP), activations=_table(**_DATA))
@@ -63,12 +74,19 @@ FSDP_TENSOR = ShardingRules(
     params=_table(**_FSDP, **_TENSOR),
     activations=_table(**_DATA, **_TENSOR),
 )
+# The hidden numbers between layers split over `model` too, which T5X calls 2D activations: as much
+# communication, and less of what remat keeps.
+FSDP_TENSOR_2D = ShardingRules(
+    name="fsdp_tensor_2d",
+    params=FSDP_TENSOR.params,
+    activations=_table(**_DATA, **_TENSOR, **{axes.EMBED: axes.MODEL}),
+)
 
-PRESETS = {rules.name: rules for rules in (REPLICATED, FSDP, TENSOR, FSDP_TENSOR)}
+PRESETS = {rules.name: rules for rules in (REPLICATED, FSDP, TENSOR, FSDP_TENSOR, FSDP_TENSOR_2D)}
 
 
 def preset(name: str) -> ShardingRules:
-    """Returns the preset called `name`: replicated, fsdp, tensor or fsdp_tensor."""
+    """Returns the preset called `name`, a key of `PRESETS`."""
     if name not in PRESETS:
         raise errors.unknown_name("sharding preset", name, PRESETS)
     return PRESETS[name]
@@ -94,7 +112,7 @@ def resolve(
 
     Raises:
         UsageError: no mesh, another number of names than dimensions, an unknown name, a mesh axis
-            that is missing or used twice, or a dimension that the mesh axis does not divide.
+            that is missing or used twice, or a dimension that the mesh axes do not divide.
     """
     where = f"{what} with logical axes {tuple(names)} and shape {tuple(shape)}"
     if mesh is None or mesh.empty:
@@ -107,30 +125,44 @@ def resolve(
             f"{where}: {len(names)} names for {len(shape)} dimensions; name each dimension"
         )
     table, sizes = dict(rules), dict(mesh.shape)
-    spec: list[str | None] = []
+    used: set[str] = set()
+    spec: list[OnMesh] = []
     for name, dim in zip(names, shape, strict=True):
         if name is not None and name not in table:
             raise errors.unknown_name("logical axis", name, table, remedy=f"(in {where})")
-        mesh_axis = None if name is None else table[name]
-        if mesh_axis is not None:
+        mesh_axes = () if name is None else _as_tuple(table[name])
+        for mesh_axis in mesh_axes:
             if mesh_axis not in sizes:
                 raise errors.UsageError(
                     f"{where}: {name!r} goes to mesh axis {mesh_axis!r}, but the mesh has only "
                     f"{tuple(sizes)}; make it with flan_jax.parallel.mesh.make_mesh"
                 )
-            if mesh_axis in spec:
+            if mesh_axis in used:
                 raise errors.UsageError(
                     f"{where}: mesh axis {mesh_axis!r} is used twice, the second time for "
                     f"{name!r}; change the rules so that one of the two is not split"
                 )
-            if dim % sizes[mesh_axis]:
-                raise errors.UsageError(
-                    f"{where}: dimension {name!r} of {dim} does not divide over the "
-                    f"{sizes[mesh_axis]} devices of mesh axis {mesh_axis!r}; change that dimension,"
-                    " the mesh, or the sharding preset"
-                )
-        spec.append(mesh_axis)
+            used.add(mesh_axis)
+        entry = _entry(mesh_axes, sizes)
+        num_parts = math.prod(sizes[mesh_axis] for mesh_axis in mesh_axes)
+        if dim % num_parts:
+            over = f"mesh axis {entry!r}" if isinstance(entry, str) else f"mesh axes {entry}"
+            raise errors.UsageError(
+                f"{where}: dimension {name!r} of {dim} does not divide over the {num_parts} devices"
+                f" of {over}; change that dimension, the mesh, or the sharding preset"
+            )
+        spec.append(entry)
     return PartitionSpec(*spec)
+
+
+def _entry(mesh_axes: tuple[str, ...], sizes: Mapping[str, int]) -> OnMesh:
+    """Returns a dimension's part of a spec; of several mesh axes, those of size 1 are left out.
+
+    So one slice gives the specs, messages and programs of a mesh that has no slices.
+    """
+    if len(mesh_axes) > 1:
+        mesh_axes = tuple(axis for axis in mesh_axes if sizes[axis] > 1) or mesh_axes[-1:]
+    return mesh_axes if len(mesh_axes) > 1 else next(iter(mesh_axes), None)
 
 
 def constrain(x: jax.Array, names: Sequence[str | None], rules: AxisRules | None) -> jax.Array:

@@ -71,7 +71,7 @@ class TrainConfig:
     best_mode: str = "min"  # 'min' or 'max'
     seed: int = 0  # initialization and dropout
     num_microbatches: int = 1  # parts a batch is computed in, to save memory
-    mesh: MeshShape = MeshShape()  # devices along 'data' and 'model'
+    mesh: MeshShape = MeshShape()  # slices, and devices along 'data' and 'model'
     rules: str = "replicated"  # sharding preset, unless the model brings rules of its own
 
     # What may be another when a run goes on: it changes no result.
@@ -194,7 +194,7 @@ def train(
         train_state, data_state = _start(model, config, checkpoints, init_key, mesh, info)
         with hosts.all_or_none():
             iterator = stack.enter_context(
-                contextlib.closing(open_data(data, data_state, **hosts.place()))
+                contextlib.closing(open_data(data, data_state, **arrays.place(model.rules, mesh)))
             )
         num_members = losses.padded_num_members(len(iterator.member_names))
         spec = dataclasses.replace(spec, num_members=num_members)

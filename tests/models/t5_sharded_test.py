@@ -3,6 +3,7 @@
 """A T5 spread over eight devices is the T5 of one device: initialization, loss and gradients."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +21,16 @@ CONFIG = T5Config(
     vocab_size=64, emb_dim=16, num_heads=8, head_dim=4, num_encoder_layers=2, num_decoder_layers=2,
     mlp_dim=24, dtype="float32", dropout_rate=0.1, scan_layers=True,
 )  # fmt: skip
-MESHES = [((8, 1), "fsdp"), ((4, 2), "fsdp_tensor"), ((2, 4), "tensor"), ((1, 8), "tensor")]
+# Slices, devices along `data` and along `model`.
+MESHES = [
+    ((1, 8, 1), "fsdp"), ((1, 4, 2), "fsdp_tensor"), ((1, 2, 4), "tensor"), ((1, 1, 8), "tensor"),
+    ((2, 2, 2), "fsdp_tensor"), ((2, 2, 2), "fsdp_tensor_2d"), ((2, 4, 1), "replicated"),
+]  # fmt: skip
 
 
 def _mesh(sizes):
-    shape = MeshShape(data=sizes[0], model=sizes[1])
-    return make_mesh(shape, jax.devices()[: sizes[0] * sizes[1]])
+    shape = MeshShape(num_slices=sizes[0], data=sizes[1], model=sizes[2])
+    return make_mesh(shape, jax.devices()[: math.prod(sizes)])
 
 
 def _batch():
@@ -61,7 +66,9 @@ def one_device():
 
 
 @pytest.mark.slow  # one compilation of initialization per mesh
-@pytest.mark.parametrize(("sizes", "preset"), [((1, 1), "fsdp_tensor"), *MESHES[:2], MESHES[3]])
+@pytest.mark.parametrize(
+    ("sizes", "preset"), [((1, 1, 1), "fsdp_tensor"), *MESHES[:2], *MESHES[3:5]]
+)
 def test_initialization_is_bit_equal_on_every_mesh(one_device, sizes, preset):
     model, mesh = T5(CONFIG), _mesh(sizes)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
@@ -94,7 +101,7 @@ def test_loss_and_gradients_are_those_of_one_device(one_device, sizes, preset):
 
 def test_activations_are_laid_out_as_the_rules_say():
     """The compiled program holds the constraints; without rules it holds none."""
-    mesh = _mesh((4, 2))
+    mesh = _mesh((1, 4, 2))
     params = jax.eval_shape(T5(CONFIG).init, jax.random.key(0))
 
     def program(model):
@@ -117,7 +124,7 @@ def test_rules_without_a_mesh_are_an_error():
 def test_heads_that_do_not_divide_are_an_error():
     config = dataclasses.replace(CONFIG, num_heads=6)
     model = T5(config, rules.TENSOR)
-    with jax.set_mesh(_mesh((2, 4))):
+    with jax.set_mesh(_mesh((1, 2, 4))):
         with pytest.raises(UsageError, match="'heads' of 6 does not divide over the 4 devices"):
             jax.eval_shape(lambda p: model.apply(p, _batch(), train=False), _shapes(config))
 

@@ -52,6 +52,42 @@ def test_global_batch_that_does_not_divide(mesh):
         arrays.global_batch({"tokens": np.zeros((6, 3))}, rules.FSDP, mesh)
 
 
+def test_global_batch_goes_to_slices_in_order():
+    mesh = make_mesh(MeshShape(num_slices=2, data=2, model=2))
+    rows = np.arange(8, dtype=np.int32).reshape(8, 1)
+    batch = arrays.global_batch({"tokens": rows}, rules.FSDP_TENSOR, mesh)["tokens"]
+    assert batch.sharding.spec == PartitionSpec(("slice", "data"), None)
+    held = {shard.device: shard.data[:, 0].tolist() for shard in batch.addressable_shards}
+    for at, pair in enumerate(mesh.devices.reshape(4, 2)):
+        assert [held[device] for device in pair] == [[2 * at, 2 * at + 1]] * 2
+
+
+def test_a_process_alone_reads_whole_batches(mesh):
+    assert arrays.place(rules.FSDP, mesh) == {"process_index": 0, "process_count": 1}
+
+
+@pytest.mark.parametrize(
+    ("starts", "parts"),
+    [
+        ([{0, 1}, {2, 3}, {4, 5}, {6, 7}], [0, 1, 2, 3]),  # rows over all devices
+        ([{0}, {0}, {1}, {1}], [0, 0, 1, 1]),  # `model` over two processes
+        ([{0}, {0}, {0}, {0}], [0, 0, 0, 0]),  # over all
+        ([{0, 2}, {0, 2}, {1, 3}, {1, 3}], [0, 0, 1, 1]),  # a torus that does not follow processes
+        ([{4}, {6}, {0}, {2}], [2, 3, 0, 1]),
+    ],
+)
+def test_each_process_reads_the_rows_that_its_devices_hold(starts, parts):
+    starts = dict(enumerate(starts))
+    got = [arrays.part_of_batch(starts, process, "here") for process in starts]
+    assert got == [(part, len(set(parts))) for part in parts]
+
+
+@pytest.mark.parametrize("starts", [[{0}, {0, 1}, {1}], [{0, 1}, {1, 2}, {2, 0}], [{0}, {1, 2}]])
+def test_processes_that_share_a_part_of_their_rows_are_refused(starts):
+    with pytest.raises(UsageError, match="mesh 2x3: some processes would hold .*axis 'model'"):
+        arrays.part_of_batch(dict(enumerate(starts)), 0, "mesh 2x3")
+
+
 def test_replicated_is_whole_everywhere(mesh):
     x = jax.device_put(np.arange(3), arrays.replicated(mesh))
     assert [s.data.shape for s in x.addressable_shards] == [(3,)] * 8

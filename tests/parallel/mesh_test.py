@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mesh covers the devices exactly and has Auto axes."""
 
+import dataclasses
+
 import jax
+import numpy as np
 import pytest
 from jax.sharding import AxisType
 
@@ -13,18 +16,20 @@ from flan_jax.parallel.mesh import MeshShape, make_mesh
 @pytest.mark.parametrize(
     ("shape", "sizes"),
     [
-        (MeshShape(), (8, 1)),
-        (MeshShape(data=-1, model=2), (4, 2)),
-        (MeshShape(data=2, model=-1), (2, 4)),
-        (MeshShape(data=1, model=8), (1, 8)),
+        (MeshShape(), (1, 8, 1)),
+        (MeshShape(data=-1, model=2), (1, 4, 2)),
+        (MeshShape(data=2, model=-1), (1, 2, 4)),
+        (MeshShape(data=1, model=8), (1, 1, 8)),
+        (MeshShape(num_slices=2, model=2), (2, 2, 2)),
+        (MeshShape(num_slices=8), (8, 1, 1)),
     ],
 )
 def test_sizes_fill_all_devices(shape, sizes):
     mesh = make_mesh(shape)
-    assert mesh.axis_names == ("data", "model")
+    assert mesh.axis_names == ("slice", "data", "model")
     assert mesh.devices.shape == sizes
     assert set(mesh.devices.flat) == set(jax.devices())
-    assert mesh.axis_types == (AxisType.Auto, AxisType.Auto)
+    assert mesh.axis_types == (AxisType.Auto,) * 3
 
 
 def test_given_devices_are_used():
@@ -32,7 +37,60 @@ def test_given_devices_are_used():
     assert list(mesh.devices.flat) == jax.devices()[2:4]
 
 
-@pytest.mark.parametrize("shape", [dict(data=3), dict(data=-1, model=3), dict(data=16, model=-1)])
+def test_slices_of_other_devices_are_consecutive_blocks():
+    mesh = make_mesh(MeshShape(num_slices=2, model=2))
+    assert [device.id for device in mesh.devices[1].flat] == [4, 5, 6, 7]
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """What a mesh asks of a TPU of a 2x2x1 slice."""
+
+    id: int
+    slice_index: int
+    coords: tuple[int, int, int]
+    platform: str = "tpu"
+    device_kind: str = "TPU v4"
+    process_index: int = 0
+    core_on_chip: int = 0
+
+
+def chips(num_slices):
+    """Returns the chips of so many slices, those of different slices taking turns."""
+    coords = [(x, y, 0) for y in range(2) for x in range(2)]
+    return [
+        Chip(4 * index + at, index, coords[at]) for at in range(4) for index in range(num_slices)
+    ]
+
+
+def test_slices_of_tpus_are_as_they_are_wired(monkeypatch):
+    # A jax mesh interns real devices; what counts here is the grid it is given.
+    monkeypatch.setattr("flan_jax.parallel.mesh.Mesh", lambda grid, *_, **__: grid)
+    grid = make_mesh(MeshShape(num_slices=2, data=2, model=2), chips(2))
+    indices = np.vectorize(lambda chip: chip.slice_index)(grid)
+    np.testing.assert_array_equal(indices, np.broadcast_to([[[0]], [[1]]], (2, 2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("num_slices", "devices", "message"),
+    [
+        (1, chips(2), r"num_slices is 1, but the devices lie in 2 slice\(s\) of 4, 4 devices"),
+        (2, chips(1), r"num_slices is 2, but the devices lie in 1 slice\(s\) of 4 devices"),
+        (2, [c for c in chips(2) if c.id not in (2, 3)], r"2 slice\(s\) of 2, 4 devices.*one size"),
+    ],
+)
+def test_slices_of_tpus_must_be_what_the_shape_says(num_slices, devices, message):
+    with pytest.raises(UsageError, match=message):
+        make_mesh(MeshShape(num_slices=num_slices), devices)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        dict(data=3), dict(data=-1, model=3), dict(data=16, model=-1), dict(num_slices=3),
+        dict(num_slices=2, data=8),
+    ],
+)  # fmt: skip
 def test_sizes_that_do_not_cover_the_devices_are_refused(shape):
     with pytest.raises(UsageError, match=r"does not cover 8 device\(s\).*product of its sizes 8"):
         make_mesh(MeshShape(**shape))
@@ -42,6 +100,11 @@ def test_sizes_that_do_not_cover_the_devices_are_refused(shape):
 def test_a_size_must_be_positive(size):
     with pytest.raises(UsageError, match=f"'model' has size {size}; give a positive"):
         MeshShape(model=size)
+
+
+def test_the_number_of_slices_is_not_inferred():
+    with pytest.raises(UsageError, match="num_slices must be >= 1, got -1; 1 is one slice"):
+        MeshShape(num_slices=-1)
 
 
 def test_only_one_size_is_inferred():

@@ -20,6 +20,11 @@ def mesh():
     return make_mesh(MeshShape(data=4, model=2))
 
 
+@pytest.fixture(scope="module")
+def sliced_mesh():
+    return make_mesh(MeshShape(num_slices=2, data=2, model=2))
+
+
 @pytest.mark.parametrize(
     ("preset", "spec"),
     [
@@ -27,18 +32,43 @@ def mesh():
         ("fsdp", ("data", None)),
         ("tensor", (None, "model")),
         ("fsdp_tensor", ("data", "model")),
+        ("fsdp_tensor_2d", ("data", "model")),
     ],
 )
-def test_presets_place_a_kernel(mesh, preset, spec):
+def test_presets_place_a_kernel_within_a_slice(mesh, sliced_mesh, preset, spec):
     table = rules.preset(preset).params
-    assert rules.resolve(("embed", "mlp"), table, (8, 4), mesh) == PartitionSpec(*spec)
+    for one in (mesh, sliced_mesh):
+        assert rules.resolve(("embed", "mlp"), table, (8, 4), one) == PartitionSpec(*spec)
+
+
+@pytest.mark.parametrize("preset", rules.PRESETS)
+def test_a_batch_lies_over_slices_and_data(sliced_mesh, preset):
+    table = rules.preset(preset).activations
+    spec = rules.resolve(("batch", "length"), table, (8, 3), sliced_mesh)
+    assert spec == PartitionSpec(("slice", "data"), None)
+    only_slices = make_mesh(MeshShape(num_slices=8))
+    assert rules.resolve(("batch",), table, (8,), only_slices) == PartitionSpec("slice")
+
+
+def test_a_dimension_divides_by_the_product_of_its_mesh_axes(sliced_mesh):
+    message = r"'batch' of 6 does not divide over the 4 devices of mesh axes \('slice', 'data'\)"
+    with pytest.raises(UsageError, match=message):
+        rules.resolve(("batch",), rules.FSDP.activations, (6,), sliced_mesh)
+
+
+def test_several_mesh_axes_of_one_name_are_each_used_once(sliced_mesh):
+    table = (("batch", ("slice", "data")), ("embed", "data"), ("mlp", ("model", "model")))
+    with pytest.raises(UsageError, match="'data' is used twice, the second time for 'embed'"):
+        rules.resolve(("batch", "embed"), table, (8, 8), sliced_mesh)
+    with pytest.raises(UsageError, match="'model' is used twice, the second time for 'mlp'"):
+        rules.resolve(("mlp",), table, (8,), sliced_mesh)
 
 
 @pytest.mark.parametrize("preset", rules.PRESETS)
 def test_presets_split_the_batch_and_know_every_axis(mesh, preset):
     chosen = rules.preset(preset)
-    spec = rules.resolve(("batch", "length", "embed"), chosen.activations, (4, 3, 5), mesh)
-    assert spec == PartitionSpec("data", None, None)
+    spec = rules.resolve(("batch", "length", "embed"), chosen.activations, (4, 3, 6), mesh)
+    assert spec == PartitionSpec("data", None, "model" if preset == "fsdp_tensor_2d" else None)
     for table in (chosen.params, chosen.activations):
         assert {name for name, _ in table} == set(axes.LOGICAL_AXES)
 
@@ -56,8 +86,9 @@ def test_unknown_logical_axis(mesh):
 def test_rules_with_unknown_names_are_refused():
     with pytest.raises(UsageError, match="unknown logical axis 'emb'"):
         rules.ShardingRules(name="mine", params=(("emb", "data"),), activations=())
-    with pytest.raises(UsageError, match="unknown mesh axis 'modle'; did you mean 'model'"):
-        rules.ShardingRules(name="mine", params=(("embed", "modle"),), activations=())
+    for on_mesh in ("modle", ("data", "modle")):
+        with pytest.raises(UsageError, match="unknown mesh axis 'modle'; did you mean 'model'"):
+            rules.ShardingRules(name="mine", params=(("embed", on_mesh),), activations=())
 
 
 def test_a_mesh_axis_is_used_once(mesh):
@@ -77,7 +108,7 @@ def test_names_must_match_the_rank(mesh):
 
 def test_a_mesh_without_the_axis():
     other = jax.make_mesh((8,), ("replica",), axis_types=(jax.sharding.AxisType.Auto,))
-    with pytest.raises(UsageError, match=r"'data', but the mesh has only \('replica',\)"):
+    with pytest.raises(UsageError, match=r"'slice', but the mesh has only \('replica',\)"):
         rules.resolve(("batch",), rules.REPLICATED.activations, (8,), other)
 
 
