@@ -1,6 +1,10 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Parameter trees and batches land on the mesh where the rules say."""
+"""Parameter trees and batches land on the mesh where the rules say.
+
+Run as a program this file is one process of a job: it puts its rows on meshes that reach over all
+processes, and checks the batches that they make up.
+"""
 
 import jax
 import numpy as np
@@ -8,8 +12,9 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from flan_jax.core.errors import UsageError
-from flan_jax.parallel import arrays, rules
+from flan_jax.parallel import arrays, hosts, rules
 from flan_jax.parallel.mesh import MeshShape, make_mesh
+from tests import host_processes
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +96,33 @@ def test_processes_that_share_a_part_of_their_rows_are_refused(starts):
 def test_replicated_is_whole_everywhere(mesh):
     x = jax.device_put(np.arange(3), arrays.replicated(mesh))
     assert [s.data.shape for s in x.addressable_shards] == [(3,)] * 8
+
+
+def one_process():
+    """Makes one batch on several meshes, with two devices a process."""
+    jax.config.update("jax_num_cpu_devices", 2)
+    hosts.join()
+    rows = np.arange(8, dtype=np.int32).reshape(8, 1)
+    for shape, num_parts in (
+        (MeshShape(), 2),
+        (MeshShape(model=2), 2),
+        (MeshShape(model=4), 1),  # both processes hold every row
+        (MeshShape(num_slices=2), 2),
+        (MeshShape(num_slices=2, model=2), 2),
+    ):
+        mesh = make_mesh(shape)
+        place = arrays.place(rules.TENSOR, mesh)
+        assert place["process_count"] == num_parts, (shape, place)
+        mine = np.split(rows, num_parts)[place["process_index"]]
+        batch = arrays.global_batch({"tokens": mine}, rules.TENSOR, mesh)["tokens"]
+        whole = jax.jit(lambda x: x, out_shardings=arrays.replicated(mesh))(batch)
+        np.testing.assert_array_equal(jax.device_get(whole), rows, err_msg=str(shape))
+
+
+@pytest.mark.slow  # two Python processes that import jax: 8 s
+def test_processes_make_up_the_same_batch_on_any_mesh(tmp_path):
+    host_processes.run(["tests.parallel.arrays_test"], 2, tmp_path / "log")
+
+
+if __name__ == "__main__":
+    one_process()
