@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from flan_jax.core.errors import UsageError
 from flan_jax.core.tree import PyTree, flatten
-from flan_jax.models import layers
+from flan_jax.models import layers, remat
 from flan_jax.models.model import Model, repeated
 from flan_jax.models.t5_network import DecodeCache, T5Config, Transformer
 
@@ -36,7 +36,14 @@ class T5(Model):
     def apply(
         self, params: PyTree, batch: Batch, *, train: bool, dropout_key: jax.Array | None = None
     ) -> jax.Array:
-        """Returns float32 logits `[batch, length, vocab]` for each position of the targets.
+        """Returns float32 logits `[batch, length, vocab]`; arguments as of `features`."""
+        features = self.features(params, batch, train=train, dropout_key=dropout_key)
+        return self.logits(params, features)
+
+    def features(
+        self, params: PyTree, batch: Batch, *, train: bool, dropout_key: jax.Array | None = None
+    ) -> jax.Array:
+        """Returns what `logits` takes: the last hidden states `[batch, length, embed]`, normed.
 
         Args:
             params: as `init` returns them.
@@ -53,17 +60,24 @@ class T5(Model):
             dropout_key = None
         elif dropout_key is None:
             raise UsageError(
-                f"T5.apply(train=True) with dropout_rate={self.config.dropout_rate} needs a "
-                "dropout_key; pass one, or set the rate to 0"
+                f"train=True with dropout_rate={self.config.dropout_rate} needs a dropout_key; "
+                "pass one, or set the rate to 0"
             )
         return self._run(
-            None,
+            "features",
             params,
             _feature(batch, "encoder_input_tokens"),
             _feature(batch, "decoder_input_tokens"),
             *(batch.get(name) for name in packed),
             dropout_key,
         )
+
+    def logits(self, params: PyTree, features: jax.Array) -> jax.Array:
+        """Returns float32 logits `[batch, length, vocab]` of `features` `[batch, length, embed]`.
+
+        Each position for itself, so that a loss may take some positions at a time.
+        """
+        return self._run("logits", params, features)
 
     def encode(
         self,
@@ -107,7 +121,9 @@ class T5(Model):
 def _param_specs(config: T5Config) -> dict[str, layers.ParamSpec]:
     """Returns path -> spec of every parameter, layers unscanned."""
     # The layers of a stack are alike: one of each is traced, and specs carry no arrays.
-    shallow = dict(num_encoder_layers=1, num_decoder_layers=1, scan_layers=False)
+    shallow = dict(
+        num_encoder_layers=1, num_decoder_layers=1, scan_layers=False, remat_policy=remat.NONE
+    )
     network = Transformer(dataclasses.replace(config, **shallow))
     tokens = jnp.zeros((1, 1), jnp.int32)
     variables = jax.eval_shape(lambda: network.init(jax.random.key(0), tokens, tokens))
@@ -117,5 +133,5 @@ def _param_specs(config: T5Config) -> dict[str, layers.ParamSpec]:
 
 def _feature(batch: Batch, name: str) -> jax.Array:
     if name not in batch:
-        raise UsageError(f"batch has no {name!r}, only {sorted(batch)}; see T5.apply")
+        raise UsageError(f"batch has no {name!r}, only {sorted(batch)}; see T5.features")
     return batch[name]

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from flan_jax.core import axes, errors
 from flan_jax.core.tree import PyTree, unflatten
-from flan_jax.models import layers, masks, scanning
+from flan_jax.models import layers, masks, remat, scanning
 from flan_jax.models.attention import Attention, KeysValues
 from flan_jax.models.dropout import draw, drop
 from flan_jax.models.positions import RelativePositionBias
@@ -45,11 +45,13 @@ class T5Config:
     dtype: str = "bfloat16"  # of activations; weights, softmax, norms and logits are float32
     logits_via_embedding: bool = False  # True ties the output matrix to the embedding (T5 1.0)
     scan_layers: bool = False  # one compiled layer per stack, parameters stacked on axis 1
+    remat_policy: str = "none"  # what the backward pass computes again, a name of `remat.POLICIES`
     embedding_init_std: float = 1.0  # T5X's; small models trained with Adam do better near 0.1
     relpos_buckets: int = 32
     relpos_max_distance: int = 128
 
-    MAY_CHANGE = ("scan_layers",)  # when a run goes on: the layers are stored the other way
+    # When a run goes on: the layers are stored the other way, or more or less is computed again.
+    MAY_CHANGE = ("scan_layers", "remat_policy")
 
     def __post_init__(self):
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
@@ -71,6 +73,7 @@ class T5Config:
         for name in self.mlp_activations:
             if name not in layers.ACTIVATIONS:
                 raise errors.unknown_name("activation", name, layers.ACTIVATIONS)
+        remat.check(self.remat_policy)
 
 
 def _attention(config: T5Config, rules: AxisRules | None) -> Attention:
@@ -241,8 +244,9 @@ class Encoder(nn.Module):
         """Declares parameters and submodules."""
         config = self.config
         self.relpos_bias = _position_bias(config, bidirectional=True)
+        layer = remat.wrap(EncoderLayer, config.remat_policy, scanned=config.scan_layers)
         self.layers = scanning.build(
-            EncoderLayer, (config, self.rules), config.num_encoder_layers, _ENCODER_AXES,
+            layer, (config, self.rules), config.num_encoder_layers, _ENCODER_AXES,
             scan=config.scan_layers,
         )  # fmt: skip
         self.encoder_norm = layers.RMSNorm(dtype=config.dtype)
@@ -280,8 +284,9 @@ class Decoder(nn.Module):
         """Declares parameters and submodules."""
         config = self.config
         self.relpos_bias = _position_bias(config, bidirectional=False)
+        layer = remat.wrap(DecoderLayer, config.remat_policy, scanned=config.scan_layers)
         self.layers = scanning.build(
-            DecoderLayer, (config, self.rules), config.num_decoder_layers, _DECODER_AXES,
+            layer, (config, self.rules), config.num_decoder_layers, _DECODER_AXES,
             scan=config.scan_layers,
         )  # fmt: skip
         self.decoder_norm = layers.RMSNorm(dtype=config.dtype)
@@ -375,7 +380,26 @@ class Transformer(nn.Module):
         decoder_segment_ids: jax.Array | None = None,
         dropout_key: jax.Array | None = None,
     ) -> jax.Array:
-        """Returns float32 logits `[batch, length, vocab]` of the target after each position.
+        """Returns float32 logits `[batch, length, vocab]`: `logits` of `features`."""
+        return self.logits(
+            self.features(
+                encoder_input_tokens,
+                decoder_input_tokens,
+                encoder_segment_ids,
+                decoder_segment_ids,
+                dropout_key,
+            )
+        )
+
+    def features(
+        self,
+        encoder_input_tokens: jax.Array,
+        decoder_input_tokens: jax.Array,
+        encoder_segment_ids: jax.Array | None = None,
+        decoder_segment_ids: jax.Array | None = None,
+        dropout_key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Returns the decoder's normed hidden states `[batch, length, embed]`.
 
         Dropout acts if there is a `dropout_key`.
         """
@@ -385,14 +409,22 @@ class Transformer(nn.Module):
             lengths = inputs_length, decoder_input_tokens.shape[1]
             kept = dropout_masks(self.config, dropout_key, batch_size, *lengths)
         encoded = self.encode(encoder_input_tokens, encoder_segment_ids, kept.get("encoder", {}))
-        x = self.decoder(
+        return self.decoder(
             self._embed(decoder_input_tokens),
             encoded,
             masks.decoder_mask(decoder_input_tokens.shape[1], decoder_segment_ids),
             masks.cross_mask(encoder_input_tokens, encoder_segment_ids, decoder_segment_ids),
             kept.get("decoder", {}),
         )
-        return self._logits(x)
+
+    def logits(self, x: jax.Array) -> jax.Array:
+        """Returns float32 logits `[batch, length, vocab]` of the target after each position."""
+        if self.config.logits_via_embedding:
+            # The embedding has unit variance, so the shared matrix needs scaling down.
+            logits = self.token_embedder.attend(x) / self.config.emb_dim**0.5
+        else:
+            logits = self.decoder.logits_dense(x)
+        return constrain(logits, (axes.BATCH, axes.LENGTH, axes.VOCAB), self.rules)
 
     def encode(
         self,
@@ -411,15 +443,7 @@ class Transformer(nn.Module):
     def step(self, tokens: jax.Array, cache: DecodeCache) -> tuple[jax.Array, DecodeCache]:
         """Returns float32 logits `[batch, vocab]` after `tokens` `[batch]`, and the cache."""
         x, cache = self.decoder.step(self._embed(tokens[:, None]), cache)
-        return self._logits(x)[:, 0], cache
+        return self.logits(x)[:, 0], cache
 
     def _embed(self, tokens: jax.Array) -> jax.Array:
         return constrain(self.token_embedder(tokens), _HIDDEN, self.rules)
-
-    def _logits(self, x: jax.Array) -> jax.Array:
-        if self.config.logits_via_embedding:
-            # The embedding has unit variance, so the shared matrix needs scaling down.
-            logits = self.token_embedder.attend(x) / self.config.emb_dim**0.5
-        else:
-            logits = self.decoder.logits_dense(x)
-        return constrain(logits, (axes.BATCH, axes.LENGTH, axes.VOCAB), self.rules)
