@@ -34,6 +34,30 @@ def test_the_two_tables_agree_without_finetuning():
             assert table5[row.model, row.params] == row.scores
 
 
+def test_finetunings_are_those_of_table_5():
+    tuned = [(row.model, row.params) for row in paper.all_models() if row.num_tasks]
+    assert [(row.model, row.params) for row in paper.finetunings()] == tuned
+    xxl = paper.finetunings()[4]
+    assert (xxl.batch_size, xxl.dropout_rate, xxl.learning_rate) == (64, 0.05, 5e-4)
+    assert (xxl.train_steps, xxl.released_step) == (14_000, 1_114_000)
+
+
+@pytest.mark.parametrize("row", paper.finetunings(), ids=lambda row: row.model + row.params)
+def test_released_steps_count_on_from_the_adapted_checkpoint(row):
+    if row.architecture == "enc-dec":
+        assert row.released_step == 1_100_000 + row.train_steps
+    else:
+        assert row.released_step is None
+
+
+@pytest.mark.parametrize("row", paper.finetunings(), ids=lambda row: row.model + row.params)
+def test_the_flops_of_table_2_follow_from_table_22(row):
+    """All but U-PaLM's, whose printed FLOPs are of 21k steps."""
+    steps = 21_000 if row.model == "Flan-U-PaLM" else row.train_steps
+    assert row.rule_flops * steps / row.train_steps == pytest.approx(row.flops, rel=0.02)
+    assert bool(row.note) == (row.model == "Flan-U-PaLM")
+
+
 @pytest.mark.parametrize("row", paper.task_scaling()[:5], ids=lambda row: str(row.num_tasks))
 def test_normalized_average_is_near_the_one_of_its_parts(row):
     """The paper normalizes BBH per file; with one baseline for BBH the average is off by ~1.5."""
