@@ -9,6 +9,7 @@ part that does the work. Commands and sweeps call jobs; nothing here parses argu
 import dataclasses
 import functools
 import json
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ from flan_jax.training import checkpoints, layouts, loop
 from flan_jax.training.loop import TrainConfig, TrainResult
 
 EVAL_FOLDER = "eval"
+_PLAIN_T5_1_1 = re.compile(r"t5[-_]v?1_1[-_](small|base|large|xl|xxl)\b")
 BuildStore = Callable[..., Store]
 
 
@@ -166,6 +168,7 @@ def train(
             f"TrainInput.layout {data.layout!r} is for decoder-only models, and T5 is none; leave "
             "it out"
         )
+    _say_if_not_adapted(config.initial_checkpoint_path)
     with hosts.all_or_none():
         files.check_folder(config.model_dir, "MODEL_DIR")
         store = open_store(data.store, data.mixture, build)
@@ -196,6 +199,15 @@ def train(
             "vocabulary": store.vocabulary,
         },
     )
+
+
+def _say_if_not_adapted(path: str) -> None:
+    """Says that a start is plain T5 1.1, if its path names it as T5X or Hugging Face do."""
+    if hosts.is_first() and _PLAIN_T5_1_1.search(path):
+        say(
+            f"train: INITIAL_CHECKPOINT_PATH {path!r} looks like T5 1.1 as pre-trained, which only "
+            "fills spans; Flan-T5 went on from the LM-adapted one (t5_1_1_lm100k_SIZE)"
+        )
 
 
 def _train_on_seqio(

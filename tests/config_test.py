@@ -9,6 +9,7 @@ from flan_jax import config
 from flan_jax.core.errors import UsageError
 
 MINI = str(config.gin_root() / "recipes" / "mini.gin")
+STARTED = "INITIAL_CHECKPOINT_PATH = 'x'"  # the paper's models do not start from scratch
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +28,7 @@ def write(folder, text):
 def test_every_recipe_parses_and_builds_its_configuration(recipe, monkeypatch):
     config.parse(
         [config.recipe_file(recipe)],
-        ["MODEL_DIR=runs/x", "CHECKPOINT_PATH=runs/x", "VOCABULARY=bytes"],
+        ["MODEL_DIR=runs/x", "CHECKPOINT_PATH=runs/x", "VOCABULARY=bytes", STARTED],
     )
     made = config.configured("TrainConfig")()
     assert made.model_dir == "runs/x"
@@ -39,13 +40,12 @@ def test_every_recipe_parses_and_builds_its_configuration(recipe, monkeypatch):
 @pytest.mark.parametrize("recipe", config.recipes())
 def test_a_recipe_means_what_gin_itself_makes_of_it(recipe):
     file = config.recipe_file(recipe)
-    config.parse([file], ["MODEL_DIR=x", "VOCABULARY=bytes"], roots=("train",))
+    config.parse([file], ["MODEL_DIR=x", "VOCABULARY=bytes", STARTED], roots=("train",))
     ours = config.text()
     gin.clear_config()
     gin.add_config_file_search_path(str(config.gin_root()))
-    gin.parse_config_files_and_bindings(
-        [file], ["MODEL_DIR = 'x'", "VOCABULARY = 'bytes'"], finalize_config=False
-    )
+    bindings = ["MODEL_DIR = 'x'", "VOCABULARY = 'bytes'", STARTED]
+    gin.parse_config_files_and_bindings([file], bindings, finalize_config=False)
     assert ours == config.text()
 
 
