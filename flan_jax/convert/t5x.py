@@ -79,7 +79,7 @@ def find(path: str | os.PathLike) -> str | None:
         return folder
     steps = {}
     for child in (Path(folder), *Path(folder).glob("checkpoint_*")):
-        if Path(child, STATE, FILE).is_file():
+        if _is_orbax(child / STATE):
             raise UsageError(
                 f"{child} is a T5X checkpoint in Orbax's layout, which is not read; let T5X write "
                 "it natively (utils.SaveCheckpointConfig.checkpointer_cls = "
@@ -364,6 +364,14 @@ def _joined(tree: Any) -> Any:
 
 def _dtype(name: str) -> np.dtype:
     return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
+
+
+def _is_orbax(state: Path) -> bool:
+    """Returns whether a folder holds T5X's state as Orbax lays it out; ours has other keys."""
+    index = state / "_METADATA"
+    if index.is_file():
+        return f"('{PARAMS}', " in index.read_text(encoding="utf-8", errors="replace")
+    return (state / FILE).is_file()
 
 
 def _absolute(path: str | os.PathLike) -> str:

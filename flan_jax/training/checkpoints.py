@@ -32,6 +32,7 @@ import tensorstore
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
+from flan_jax.convert import t5x
 from flan_jax.core import errors
 from flan_jax.core.progress import say
 from flan_jax.core.tree import PyTree, flatten
@@ -349,11 +350,13 @@ def reading(folder: str) -> Iterator[None]:
 
 
 def find(path: str | os.PathLike) -> str:
-    """Returns the folder of one checkpoint: `path` itself, or the latest in a MODEL_DIR.
+    """Returns the folder of one checkpoint, ours or T5X's: `path`, or the latest in a MODEL_DIR.
 
     Raises:
         UsageError: there is none.
     """
+    if (native := t5x.find(path)) is not None:
+        return native
     folder = Path(os.path.abspath(os.fspath(path)))
     if (folder / STATE).is_dir():
         return str(folder)
@@ -426,11 +429,11 @@ def _fitting(
     """Returns the layout whose arrays have the stored names, once all shapes and dtypes fit."""
     same_names = (layout for layout in layouts if flatten(layout).keys() == stored.keys())
     wanted = next(same_names, layouts[0])
-    _check_leaves(folder, stored, flatten(wanted), cast_from)
+    check_leaves(folder, stored, flatten(wanted), cast_from)
     return wanted
 
 
-def _check_leaves(
+def check_leaves(
     folder: str,
     stored: Mapping[str, jax.ShapeDtypeStruct],
     wanted: Mapping[str, Any],

@@ -62,6 +62,8 @@ class TrainConfig:
     step_offset: int = 0  # total step this run begins at, counted from pre-training as in T5X
     initial_checkpoint_path: str = ""  # take the parameters from there; '' for a fresh model
     initial_checkpoint_dtype: str = ""  # the dtype stored there, if it is to be cast to the model's
+    # Regular expressions of parameters that may be missing there (made anew) or here (ignored).
+    initial_checkpoint_except: tuple[str, ...] = ()
     log_period: int = 100  # steps between metrics
     eval_period: int = 1000  # steps between evaluations, one more at the end; 0 for none
     eval_examples: int | None = None  # validation examples per task for the loss; None for all
@@ -287,7 +289,13 @@ def _start(
     checkpoints_lib.check_vocabulary(path, info.get("vocabulary"))
     say(f"train: parameters from {path}; optimizer and input begin afresh")
     params = layouts.load_params(
-        path, model, abstract.params, other.params, cast_from=config.initial_checkpoint_dtype
+        path,
+        model,
+        abstract.params,
+        other.params,
+        cast_from=config.initial_checkpoint_dtype,
+        excepted=config.initial_checkpoint_except,
+        init=lambda: model.init(key),
     )
     return state_from_params(model, config.optimizer, params, mesh, config.step_offset), None
 
