@@ -119,6 +119,7 @@ def parse(
     search_paths: Sequence[str] = (),
     roots: Sequence[str] = (),
     origin: str = "the command line",
+    unneeded: Sequence[str] = (),
 ) -> None:
     """Parses Gin files, then bindings (`NAME=value`), replacing the current configuration.
 
@@ -132,6 +133,7 @@ def parse(
         search_paths: more folders to look in, before gin/.
         roots: the configurables that will be called; the macros they use must be set. None: all.
         origin: what messages call the source of the bindings.
+        unneeded: macros of text that may be left unset though they are required.
 
     Raises:
         UsageError: a file is missing or malformed, a name is unknown, bindings conflict, a binding
@@ -144,6 +146,9 @@ def parse(
         command.add_file(file)
     for binding in bindings:
         command.add_binding(_statement(binding, command.bound, origin), origin)
+    unset = {binding.macro for binding in command.bound.values() if binding.is_required}
+    for macro in unset & set(unneeded):
+        command.add_binding(f"{macro} = ''", origin)
     command.check()
     bound = command.bound
     checks.check_macros(bound)

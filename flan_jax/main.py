@@ -28,6 +28,7 @@ COMMANDS = {
     "build": ("build", "render and tokenize a mixture into a token store"),
     "contamination": ("contamination", "look for evaluation sets in a token store"),
     "train": ("train", "finetune a model"),
+    "compile": ("compile", "ahead of time: does a run fit a TPU slice? no TPU needed"),
     "eval": ("evaluate", "evaluate a checkpoint: scores and every prediction"),
     "infer": ("infer", "answer prompts from a file"),
     "sweep": ("sweep", "run a grid of finetunings and evaluations"),

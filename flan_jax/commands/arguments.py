@@ -53,7 +53,10 @@ def add_gin(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_gin(
-    args: argparse.Namespace, extra: Sequence[str] = (), roots: Sequence[str] = ()
+    args: argparse.Namespace,
+    extra: Sequence[str] = (),
+    roots: Sequence[str] = (),
+    unneeded: Sequence[str] = (),
 ) -> None:
     """Parses what `add_gin` took, then `extra` bindings, into the current configuration.
 
@@ -61,6 +64,7 @@ def parse_gin(
         args: with what `add_gin` took.
         extra: more bindings, after those of the command line.
         roots: the configurables that will be called: only macros they use are required.
+        unneeded: macros of text that may be left unset all the same.
     """
     from flan_jax import config
 
@@ -76,7 +80,7 @@ def parse_gin(
     for path in paths:
         if not Path(path).is_dir():
             raise UsageError(f"--gin_search_paths: no folder {path!r}; name folders, with commas")
-    config.parse(files, [*args.gin_bindings, *extra], paths, roots=roots)
+    config.parse(files, [*args.gin_bindings, *extra], paths, roots=roots, unneeded=unneeded)
 
 
 def add_modules(parser: argparse.ArgumentParser) -> None:

@@ -44,6 +44,12 @@ class DataError(FlanError, ValueError):
     """Input data is malformed; the message names file, line and what is wrong."""
 
 
+class DoesNotFitError(FlanError):
+    """A program needs more memory than its devices have."""
+
+    exit_code = EXIT_DOES_NOT_FIT
+
+
 class IncompleteError(FlanError):
     """Some members or runs failed while the rest is done."""
 
