@@ -104,7 +104,7 @@ class SentencePieceVocabulary(Vocabulary):
 
     def __init__(self, name: str, path: str, extra_ids: int = NUM_EXTRA_IDS):
         content = _read(path)
-        self.name, self._path, self._extra_ids = name, path, extra_ids
+        self.name, self._path, self.num_extra_ids = name, path, extra_ids
         self._processor = _processor(content, path, extra_ids)
         self.size = self._processor.get_piece_size()
         self.eos_id = self._processor.eos_id()
@@ -116,7 +116,7 @@ class SentencePieceVocabulary(Vocabulary):
             )
 
     def __reduce__(self):
-        return SentencePieceVocabulary, (self.name, self._path, self._extra_ids)
+        return SentencePieceVocabulary, (self.name, self._path, self.num_extra_ids)
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of a text, without EOS."""
@@ -132,6 +132,10 @@ class SentencePieceVocabulary(Vocabulary):
         ids = [i if i < self.size else unknown for i in self._clean(ids) if i != self.pad_id]
         return self._processor.decode(ids)
 
+    def serialized(self) -> bytes:
+        """Returns the model file, which has no sentinels."""
+        return _read(self._path)
+
     def pieces(self, text: str) -> list[str]:
         """Returns the pieces of a text, for people to look at."""
         return self._processor.encode(text, out_type=str)
@@ -141,7 +145,7 @@ class SentencePieceVocabulary(Vocabulary):
         """The same vocabulary as SeqIO knows it."""
         import seqio
 
-        return seqio.SentencePieceVocabulary(self._path, extra_ids=self._extra_ids)
+        return seqio.SentencePieceVocabulary(self._path, extra_ids=self.num_extra_ids)
 
 
 class ByteVocabulary(Vocabulary):
@@ -150,7 +154,7 @@ class ByteVocabulary(Vocabulary):
     _OFFSET = 3
 
     def __init__(self, extra_ids: int = NUM_BYTE_EXTRA_IDS):
-        self.name, self._extra_ids = BYTES, extra_ids
+        self.name, self.num_extra_ids = BYTES, extra_ids
         self.size = self._OFFSET + 256 + extra_ids
         self.fingerprint = hashlib.sha256(f"bytes\x00{extra_ids}".encode()).hexdigest()
 
@@ -169,7 +173,7 @@ class ByteVocabulary(Vocabulary):
         """The same vocabulary as SeqIO knows it."""
         import seqio
 
-        return seqio.ByteVocabulary(extra_ids=self._extra_ids)
+        return seqio.ByteVocabulary(extra_ids=self.num_extra_ids)
 
 
 @functools.lru_cache(maxsize=8)

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from flan_jax.collection.vocabularies import Vocabulary
+from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
 from flan_jax.convert import huggingface_files, huggingface_t5, huggingface_tokenizer
 from flan_jax.convert.huggingface_family import CONFIG, Family, Fields, Tensor
 from flan_jax.convert.huggingface_files import Safetensors
@@ -45,17 +45,15 @@ class Checkpoint:
 
     config: Any
     leaves: Leaves
+    vocabulary: Vocabulary | None  # of the folder's SentencePiece model, if it has one
 
 
-def read(folder: str | os.PathLike, vocabulary: Vocabulary | None = None) -> Checkpoint:
+def read(folder: str | os.PathLike) -> Checkpoint:
     """Returns a checkpoint; its layers are apart, and no parameter is read yet.
 
-    Args:
-        folder: where it lies.
-        vocabulary: the one to be used with it, to see whether its ids have rows.
-
     Raises:
-        UsageError: there is no checkpoint that can be used, or it is for a smaller vocabulary.
+        UsageError: there is no checkpoint that can be used, or its vocabulary is larger than its
+            embedding.
         DataError: it is damaged.
     """
     folder = Path(folder)
@@ -66,9 +64,11 @@ def read(folder: str | os.PathLike, vocabulary: Vocabulary | None = None) -> Che
         raise fields.refusal("model_type", f"known are {', '.join(FAMILIES)}")
     fields.expect("weights are read unquantized only:", quantization_config=None)
     config = family.read_config(fields)
+    path = huggingface_tokenizer.find(folder)
+    vocabulary = None if path is None else load_vocabulary(path)
     if vocabulary is not None:
         check_vocabulary(f"{fields.path}: vocab_size", config.vocab_size, vocabulary)
-    return Checkpoint(config, _Renamed(stored, family, config))
+    return Checkpoint(config, _Renamed(stored, family, config), vocabulary)
 
 
 def read_fields(folder: Path) -> Fields:

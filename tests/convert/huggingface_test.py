@@ -301,7 +301,14 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path):
         huggingface.write(out, Arrays(params), config)
 
 
-def test_a_vocabulary_with_more_ids_than_rows_is_refused_when_read(tmp_path):
-    make_folder(tmp_path, CONFIG, t5_tensors(CONFIG))
-    with pytest.raises(UsageError, match="config.json: vocab_size is 20, but .*'bytes' has 384"):
-        huggingface.read(tmp_path, load_vocabulary("bytes"))
+def test_the_vocabulary_travels_with_the_model(tmp_path):
+    vocabulary = load_vocabulary("package:tasks/mini/vocabulary/sentencepiece.model")
+    config = CONFIG | {"vocab_size": vocabulary.padded_size}
+    checkpoint = huggingface.read(make_folder(tmp_path / "in", config, t5_tensors(config)))
+    assert checkpoint.vocabulary is None
+    out = tmp_path / "out"
+    huggingface.write(out, checkpoint.leaves, checkpoint.config, vocabulary)
+    assert huggingface.read(out).vocabulary.fingerprint == vocabulary.fingerprint
+    make_folder(out, CONFIG, t5_tensors(CONFIG))
+    with pytest.raises(UsageError, match=rf"vocab_size is 20, but .* has {vocabulary.size} ids"):
+        huggingface.read(out)
