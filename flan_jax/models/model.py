@@ -6,17 +6,19 @@ import abc
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 
-from flan_jax.core import axes
+from flan_jax.core import axes, errors
 from flan_jax.core.tree import PyTree, flatten, unflatten
-from flan_jax.models import layers
+from flan_jax.models import layers, remat
 from flan_jax.models.scanning import PARAM_SCAN_AXIS
 from flan_jax.models.stacking import stack, unstack
 from flan_jax.parallel.rules import ShardingRules
 
+Batch = Mapping[str, jax.Array]
+DTYPES = ("bfloat16", "float32")
 _LAYER = re.compile(r"/layers_\d+/")
 
 
@@ -33,11 +35,29 @@ class Model(abc.ABC):
     config: Any
     rules: ShardingRules | None = None
 
+    LAYOUT: ClassVar[str]  # of its batches, a name of `data.windows.LAYOUTS`
     MAY_CHANGE = ("rules",)  # when a run goes on
 
     @abc.abstractmethod
     def param_specs(self) -> Mapping[str, layers.ParamSpec]:
         """Returns path -> spec of every parameter, layers each apart."""
+
+    @abc.abstractmethod
+    def features(
+        self, params: PyTree, batch: Batch, *, train: bool, dropout_key: jax.Array | None = None
+    ) -> jax.Array:
+        """Returns what `logits` takes: the last hidden states `[batch, length, embed]`, normed."""
+
+    @abc.abstractmethod
+    def logits(self, params: PyTree, features: jax.Array) -> jax.Array:
+        """Returns float32 logits `[..., vocab]` of `features` `[..., embed]`."""
+
+    def apply(
+        self, params: PyTree, batch: Batch, *, train: bool, dropout_key: jax.Array | None = None
+    ) -> jax.Array:
+        """Returns float32 logits `[batch, length, vocab]`; arguments as of `features`."""
+        features = self.features(params, batch, train=train, dropout_key=dropout_key)
+        return self.logits(params, features)
 
     def init(self, key: jax.Array) -> PyTree:
         """Returns freshly drawn float32 parameters.
@@ -71,6 +91,49 @@ class Model(abc.ABC):
         stacked = self if self.config.scan_layers else self.other_layout
         change = stack if self.config.scan_layers else unstack
         return change(params, flatten(stacked.logical_axes()))
+
+
+def check_config(config: Any) -> None:
+    """Checks the fields that the configurations of all families have, and that numbers are > 0."""
+    name = type(config).__name__
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.type in (int, "int") and (type(value) is not int or value < 1):
+            raise errors.UsageError(
+                f"{name}.{field.name} must be a positive integer, got {value!r}"
+            )
+    if config.dtype not in DTYPES:
+        remedy = "; float16 overflows in the residual stream" if "16" in config.dtype else ""
+        raise errors.UsageError(
+            f"{name}.dtype {config.dtype!r} is not supported{remedy}; use {' or '.join(DTYPES)}"
+        )
+    if not 0.0 <= config.dropout_rate < 1.0:
+        raise errors.UsageError(
+            f"{name}.dropout_rate must be at least 0 and below 1, got {config.dropout_rate}"
+        )
+    for activation in config.mlp_activations:
+        if activation not in layers.ACTIVATIONS:
+            raise errors.unknown_name("activation", activation, layers.ACTIVATIONS)
+    remat.check(config.remat_policy)
+
+
+def feature(batch: Batch, name: str) -> jax.Array:
+    """Returns the array `name` of a batch, which a model needs."""
+    if name not in batch:
+        raise errors.UsageError(f"batch has no {name!r}, only {sorted(batch)}")
+    return batch[name]
+
+
+def dropout_key_in_use(config: Any, train: bool, dropout_key: jax.Array | None) -> jax.Array | None:
+    """Returns the key if dropout acts, else None."""
+    if not train or config.dropout_rate == 0:
+        return None
+    if dropout_key is None:
+        raise errors.UsageError(
+            f"train=True with dropout_rate={config.dropout_rate} needs a dropout_key; pass one, or "
+            "set the rate to 0"
+        )
+    return dropout_key
 
 
 def repeated(

@@ -16,10 +16,9 @@ import jax.numpy as jnp
 from flan_jax.core.errors import UsageError
 from flan_jax.core.tree import PyTree, flatten
 from flan_jax.models import layers, remat
-from flan_jax.models.model import Model, repeated
+from flan_jax.models.model import Batch, Model, dropout_key_in_use, feature, repeated
 from flan_jax.models.t5_network import DecodeCache, T5Config, Transformer
 
-Batch = Mapping[str, jax.Array]
 _STACKS = ("encoder", "decoder")
 
 
@@ -29,16 +28,11 @@ class T5(Model):
 
     config: T5Config
 
+    LAYOUT = "encoder_decoder"
+
     def param_specs(self) -> Mapping[str, layers.ParamSpec]:
         """Returns path -> spec of every parameter, layers each apart."""
         return _param_specs(self.config)
-
-    def apply(
-        self, params: PyTree, batch: Batch, *, train: bool, dropout_key: jax.Array | None = None
-    ) -> jax.Array:
-        """Returns float32 logits `[batch, length, vocab]`; arguments as of `features`."""
-        features = self.features(params, batch, train=train, dropout_key=dropout_key)
-        return self.logits(params, features)
 
     def features(
         self, params: PyTree, batch: Batch, *, train: bool, dropout_key: jax.Array | None = None
@@ -56,18 +50,12 @@ class T5(Model):
         packed = [f"{side}_segment_ids" for side in _STACKS]
         if len([name for name in packed if name in batch]) == 1:
             raise UsageError(f"batch has only one of {packed}; packed rows need both")
-        if not train or self.config.dropout_rate == 0:
-            dropout_key = None
-        elif dropout_key is None:
-            raise UsageError(
-                f"train=True with dropout_rate={self.config.dropout_rate} needs a dropout_key; "
-                "pass one, or set the rate to 0"
-            )
+        dropout_key = dropout_key_in_use(self.config, train, dropout_key)
         return self._run(
             "features",
             params,
-            _feature(batch, "encoder_input_tokens"),
-            _feature(batch, "decoder_input_tokens"),
+            feature(batch, "encoder_input_tokens"),
+            feature(batch, "decoder_input_tokens"),
             *(batch.get(name) for name in packed),
             dropout_key,
         )
@@ -88,6 +76,10 @@ class T5(Model):
         """Returns the encoded inputs `[batch, length, embed]`, without dropout."""
         return self._run("encode", params, encoder_input_tokens, encoder_segment_ids)
 
+    def first_tokens(self, encoder_input_tokens: jax.Array) -> jax.Array:
+        """Returns what the first `decode_step` takes: 0 for each row, as T5 starts from padding."""
+        return jnp.zeros(encoder_input_tokens.shape[0], jnp.int32)
+
     def init_cache(
         self, params: PyTree, encoder_input_tokens: jax.Array, *, max_length: int
     ) -> DecodeCache:
@@ -105,7 +97,7 @@ class T5(Model):
         Args:
             params: as `init` returns them.
             cache: from `init_cache` or the step before; good for its `max_length` steps.
-            tokens: `[batch]` int32, the token before this position; 0 at the first.
+            tokens: `[batch]` int32, the token before this position; at the first `first_tokens`.
 
         Returns:
             Float32 logits `[batch, vocab]` of the token at this position, and the next cache.
@@ -129,9 +121,3 @@ def _param_specs(config: T5Config) -> dict[str, layers.ParamSpec]:
     variables = jax.eval_shape(lambda: network.init(jax.random.key(0), tokens, tokens))
     num_layers = dict(encoder=config.num_encoder_layers, decoder=config.num_decoder_layers)
     return repeated(flatten(variables[layers.PARAM_SPECS]), num_layers)
-
-
-def _feature(batch: Batch, name: str) -> jax.Array:
-    if name not in batch:
-        raise UsageError(f"batch has no {name!r}, only {sorted(batch)}; see T5.features")
-    return batch[name]

@@ -18,13 +18,12 @@ import jax.numpy as jnp
 
 from flan_jax.core import axes, errors
 from flan_jax.core.tree import PyTree, unflatten
-from flan_jax.models import layers, masks, remat, scanning
-from flan_jax.models.attention import Attention, KeysValues
+from flan_jax.models import layers, masks, model, remat, scanning
+from flan_jax.models.attention import KINDS, Attention, KeysValues
 from flan_jax.models.dropout import draw, drop
 from flan_jax.models.positions import RelativePositionBias
 from flan_jax.parallel.rules import AxisRules, constrain
 
-DTYPES = ("bfloat16", "float32")
 Masks = Mapping[str, Any]  # dropout masks by place, see `dropout_masks`; empty for no dropout
 _HIDDEN = (axes.BATCH, axes.LENGTH, axes.EMBED)
 
@@ -47,33 +46,18 @@ class T5Config:
     scan_layers: bool = False  # one compiled layer per stack, parameters stacked on axis 1
     remat_policy: str = "none"  # what the backward pass computes again, a name of `remat.POLICIES`
     embedding_init_std: float = 1.0  # T5X's; small models trained with Adam do better near 0.1
+    attention: str = "plain"  # or 'fused', where nothing is dropped
     relpos_buckets: int = 32
     relpos_max_distance: int = 128
 
-    # When a run goes on: the layers are stored the other way, or more or less is computed again.
-    MAY_CHANGE = ("scan_layers", "remat_policy")
+    # When a run goes on: how layers are stored and computed, not what they compute.
+    MAY_CHANGE = ("scan_layers", "remat_policy", "attention")
 
     def __post_init__(self):
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type is int and (type(value) is not int or value < 1):
-                raise errors.UsageError(
-                    f"T5Config.{field.name} must be a positive integer, got {value!r}"
-                )
-        if self.dtype not in DTYPES:
-            remedy = "; float16 overflows in T5's residual stream" if "16" in self.dtype else ""
-            raise errors.UsageError(
-                f"T5Config.dtype {self.dtype!r} is not supported{remedy}; use {' or '.join(DTYPES)}"
-            )
-        if not 0.0 <= self.dropout_rate < 1.0:
-            raise errors.UsageError(
-                f"T5Config.dropout_rate must be at least 0 and below 1, got {self.dropout_rate}"
-            )
-        for name in self.mlp_activations:
-            if name not in layers.ACTIVATIONS:
-                raise errors.unknown_name("activation", name, layers.ACTIVATIONS)
-        remat.check(self.remat_policy)
+        model.check_config(self)
+        if self.attention not in KINDS:
+            raise errors.unknown_name("attention", self.attention, KINDS)
 
 
 def _attention(config: T5Config, rules: AxisRules | None) -> Attention:
@@ -84,6 +68,7 @@ def _attention(config: T5Config, rules: AxisRules | None) -> Attention:
         dropout_rate=config.dropout_rate,
         dtype=config.dtype,
         rules=rules,
+        fused=config.attention == "fused",
     )
 
 

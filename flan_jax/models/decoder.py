@@ -1,0 +1,130 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Decoder-only models as pure functions of their parameters: PaLM, U-PaLM, the LLaMA-like.
+
+What training, decoding and evaluation see of a model, as `models/t5.py` is for T5. The network
+itself is in `models/decoder_network.py`.
+
+An example is one sequence: token 0, the prompt, the target. The input at each position is the token
+before the one to predict.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from flan_jax.core.tree import PyTree, flatten
+from flan_jax.models import layers, remat
+from flan_jax.models.decoder_network import DecoderCache, DecoderConfig, DecoderNetwork
+from flan_jax.models.model import Batch, Model, dropout_key_in_use, feature, repeated
+
+_PREFIX = "decoder_causal_attention"
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderLM(Model):
+    """A decoder-only model: its configuration and the functions that use it."""
+
+    config: DecoderConfig
+
+    LAYOUT = "decoder"
+
+    def param_specs(self) -> Mapping[str, layers.ParamSpec]:
+        """Returns path -> spec of every parameter, layers each apart."""
+        return _param_specs(self.config)
+
+    def features(
+        self, params: PyTree, batch: Batch, *, train: bool, dropout_key: jax.Array | None = None
+    ) -> jax.Array:
+        """Returns what `logits` takes: the last hidden states `[batch, length, embed]`, normed.
+
+        Args:
+            params: as `init` returns them.
+            batch: int32 arrays `[batch, length]` under SeqIO's names. Needed is
+                `decoder_input_tokens`; a prefix LM needs `decoder_causal_attention` too (1 on the
+                prefix); packed rows bring `decoder_segment_ids` and `decoder_positions`.
+            train: whether dropout acts.
+            dropout_key: random key, needed if `train` and the dropout rate is above 0.
+        """
+        dropout_key = dropout_key_in_use(self.config, train, dropout_key)
+        return self._run(
+            "features",
+            params,
+            feature(batch, "decoder_input_tokens"),
+            batch.get("decoder_segment_ids"),
+            batch.get("decoder_positions"),
+            feature(batch, _PREFIX) if self.config.prefix_lm else None,
+            dropout_key,
+        )
+
+    def logits(self, params: PyTree, features: jax.Array) -> jax.Array:
+        """Returns float32 logits `[batch, length, vocab]` of `features` `[batch, length, embed]`.
+
+        Each position for itself, so that a loss may take some positions at a time.
+        """
+        return self._run("logits", params, features)
+
+    def first_tokens(self, prompts: jax.Array) -> jax.Array:
+        """Returns what the first `decode_step` takes, `[batch]`: the last token of each prompt.
+
+        Args:
+            prompts: `[batch, length]` int32, 0 after a prompt's last token.
+        """
+        begun = _begun(prompts)
+        return jnp.take_along_axis(begun, _lengths(prompts)[:, None], axis=1)[:, 0]
+
+    def init_cache(self, params: PyTree, prompts: jax.Array, *, max_length: int) -> DecoderCache:
+        """Returns the cache to decode `max_length` positions after `prompts` from.
+
+        Args:
+            params: as `init` returns them.
+            prompts: `[batch, length]` int32, 0 after a prompt's last token.
+            max_length: number of positions.
+        """
+        # A causal prompt's last token is left to the first step; in a prefix LM all see it.
+        tokens = _begun(prompts) if self.config.prefix_lm else _begun(prompts)[:, :-1]
+        return self._run("start", params, tokens, _lengths(prompts), max_length)
+
+    def decode_step(
+        self, params: PyTree, cache: DecoderCache, tokens: jax.Array
+    ) -> tuple[jax.Array, DecoderCache]:
+        """Decodes one position.
+
+        Args:
+            params: as `init` returns them.
+            cache: from `init_cache` or the step before; good for its `max_length` steps.
+            tokens: `[batch]` int32, the token before this position; at the first `first_tokens`.
+
+        Returns:
+            Float32 logits `[batch, vocab]` of the token at this position, and the next cache.
+        """
+        return self._run("step", params, tokens, cache)
+
+    def _run(self, method: str, params: PyTree, *arguments):
+        rules = None if self.rules is None else self.rules.activations
+        network = DecoderNetwork(self.config, rules)
+        return network.apply({"params": params}, *arguments, method=method)
+
+
+def _begun(prompts: jax.Array) -> jax.Array:
+    """Returns `[batch, 1 + length]`: token 0, then the prompt."""
+    return jnp.pad(prompts, ((0, 0), (1, 0)))
+
+
+def _lengths(prompts: jax.Array) -> jax.Array:
+    """Returns `[batch]` int32: tokens up to the last that is not 0, which may be within one."""
+    place = jnp.arange(1, prompts.shape[1] + 1, dtype=jnp.int32)
+    return jnp.max(jnp.where(prompts != 0, place[None, :], 0), axis=1, initial=0)
+
+
+@functools.cache
+def _param_specs(config: DecoderConfig) -> dict[str, layers.ParamSpec]:
+    """Returns path -> spec of every parameter, layers unscanned."""
+    # The layers are alike: one is traced, and specs carry no arrays.
+    shallow = dataclasses.replace(config, num_layers=1, scan_layers=False, remat_policy=remat.NONE)
+    tokens = jnp.zeros((1, 1), jnp.int32)
+    variables = jax.eval_shape(lambda: DecoderNetwork(shallow).init(jax.random.key(0), tokens))
+    return repeated(flatten(variables[layers.PARAM_SPECS]), {"decoder": config.num_layers})

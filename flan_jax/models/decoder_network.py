@@ -1,0 +1,350 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The linen modules of decoder-only models; `models/decoder.py` is what the library uses.
+
+Two blocks: PaLM's, where attention and MLP read the same normed input (Chowdhery et al. 2022,
+2204.02311, section 2), and the serial one of LLaMA and most open models. Parameters are named as
+T5's; no layer has a bias. With `scan_layers` the layers are one module `layers` whose parameters
+are stacked on axis 1; otherwise they are `layers_0`, `layers_1`, ...
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from flan_jax.core import axes, errors, ranges
+from flan_jax.core.tree import PyTree, unflatten
+from flan_jax.models import layers, masks, model, remat, rotary, scanning
+from flan_jax.models.attention import KeysValues
+from flan_jax.models.decoder_attention import RotaryAttention
+from flan_jax.models.dropout import draw, drop
+from flan_jax.models.rotary import Rotation
+from flan_jax.parallel.rules import AxisRules, constrain
+
+BLOCKS = ("parallel", "serial")
+NORMS = {"layer": layers.LayerNorm, "rms": layers.RMSNorm}
+Masks = Mapping[str, Any]  # dropout masks by place, see `dropout_masks`; empty for no dropout
+_HIDDEN = (axes.BATCH, axes.LENGTH, axes.EMBED)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """Shape and numerics of a decoder; the defaults are PaLM's."""
+
+    vocab_size: int  # rows of the embedding table, padding of the vocabulary included
+    emb_dim: int
+    num_heads: int
+    num_kv_heads: int = 1  # 1: multi-query; fewer than num_heads: grouped-query
+    head_dim: int
+    num_layers: int
+    mlp_dim: int
+    mlp_activations: tuple[str, ...] = ("silu", "linear")  # SwiGLU
+    block: str = "parallel"  # of `BLOCKS`
+    norm: str = "layer"  # of `NORMS`: with the mean subtracted, or not ('rms')
+    norm_epsilon: float = 1e-6
+    rotary_pairing: str = rotary.INTERLEAVED  # of `rotary.PAIRINGS`
+    rotary_theta: float = 10000.0
+    prefix_lm: bool = False  # True: a prompt's tokens see all of the prompt (U-PaLM)
+    dropout_rate: float = 0.0
+    dtype: str = "bfloat16"  # of activations; weights, softmax, norms and logits are float32
+    logits_via_embedding: bool = True  # False: an output matrix of its own
+    scale_logits: bool = True  # by 1 / sqrt(emb_dim), as an embedding of unit variance needs
+    embedding_init_std: float = 1.0  # PaLM's; small models trained with Adam do better near 0.1
+    scan_layers: bool = False  # one compiled layer, parameters stacked on axis 1
+    remat_policy: str = remat.NONE  # what the backward pass computes again, of `remat.POLICIES`
+
+    # When a run goes on: the layers are stored the other way, or more or less is computed again.
+    MAY_CHANGE = ("scan_layers", "remat_policy")
+
+    def __post_init__(self):
+        object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
+        model.check_config(self)
+        numbers = dict(norm_epsilon=self.norm_epsilon, rotary_theta=self.rotary_theta)
+        ranges.check("DecoderConfig", "(0, inf)", **numbers)
+        for what, name, known in (
+            ("decoder block", self.block, BLOCKS),
+            ("norm", self.norm, NORMS),
+            ("rotary pairing", self.rotary_pairing, rotary.PAIRINGS),
+        ):
+            if name not in known:
+                raise errors.unknown_name(what, name, known)
+        if self.num_heads % self.num_kv_heads:
+            raise errors.UsageError(
+                f"DecoderConfig.num_heads {self.num_heads} is no multiple of num_kv_heads "
+                f"{self.num_kv_heads}; change one"
+            )
+        if self.head_dim % 2:
+            raise errors.UsageError(
+                f"DecoderConfig.head_dim must be even, as rotary positions turn pairs; got "
+                f"{self.head_dim}"
+            )
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention and MLP, added to what came in."""
+
+    config: DecoderConfig
+    rules: AxisRules | None = None
+
+    def setup(self):
+        """Declares parameters and submodules."""
+        config = self.config
+        if config.block == "parallel":
+            self.layer_norm = _norm(config)
+        else:
+            self.pre_self_attention_layer_norm = _norm(config)
+            self.pre_mlp_layer_norm = _norm(config)
+        self.self_attention = RotaryAttention(
+            num_heads=config.num_heads,
+            num_kv_heads=config.num_kv_heads,
+            head_dim=config.head_dim,
+            emb_dim=config.emb_dim,
+            pairing=config.rotary_pairing,
+            dropout_rate=config.dropout_rate,
+            dtype=config.dtype,
+            rules=self.rules,
+        )
+        self.mlp = layers.MLP(
+            hidden_dim=config.mlp_dim,
+            activations=config.mlp_activations,
+            dropout_rate=config.dropout_rate,
+            dtype=config.dtype,
+            rules=self.rules,
+            kernel_init=layers.Init("normal"),
+        )
+
+    def __call__(
+        self, x: jax.Array, kept: Masks, mask: jax.Array, turned: Rotation
+    ) -> tuple[jax.Array, None]:
+        """Returns (the next `x` `[batch, length, embed]`, None), the form a scan asks for."""
+        y = self._normed(x)
+        attended, _ = self.self_attention(y, mask, turned, kept.get("attention"))
+        return self._rest(x, y, attended, kept), None
+
+    def prefill(
+        self, x: jax.Array, mask: jax.Array, turned: Rotation
+    ) -> tuple[jax.Array, KeysValues]:
+        """Returns the next `x` and the keys and values of all positions, without dropout."""
+        y = self._normed(x)
+        attended, keys_values = self.self_attention(y, mask, turned)
+        return self._rest(x, y, attended, {}), keys_values
+
+    def step(
+        self, x: jax.Array, cache: KeysValues, index: jax.Array, mask: jax.Array, turned: Rotation
+    ) -> tuple[jax.Array, KeysValues]:
+        """Does one position: `x` `[batch, 1, embed]`; returns the next `x` and the cache."""
+        y = self._normed(x)
+        attended, cache = self.self_attention.step(y, cache, index, mask, turned)
+        return self._rest(x, y, attended, {}), cache
+
+    def _normed(self, x: jax.Array) -> jax.Array:
+        """Returns what attention reads."""
+        x = constrain(x, _HIDDEN, self.rules)
+        if self.config.block == "parallel":
+            return self.layer_norm(x)
+        return self.pre_self_attention_layer_norm(x)
+
+    def _rest(self, x: jax.Array, normed: jax.Array, attended: jax.Array, kept: Masks) -> jax.Array:
+        rate = self.config.dropout_rate
+        x = x + drop(attended, kept.get("attention_out"), rate)
+        if self.config.block == "serial":
+            normed = self.pre_mlp_layer_norm(x)
+        return x + drop(self.mlp(normed, kept.get("mlp")), kept.get("mlp_out"), rate)
+
+
+def _norm(config: DecoderConfig) -> nn.Module:
+    return NORMS[config.norm](epsilon=config.norm_epsilon, dtype=config.dtype)
+
+
+def dropout_masks(config: DecoderConfig, key: jax.Array, batch_size: int, length: int) -> PyTree:
+    """Returns all dropout masks of a forward pass: `embedded`, `layers` and `output`.
+
+    The places are those of T5's decoder. The masks under `layers` are stacked on axis 0 if layers
+    are scanned; else `layers` is a list.
+    """
+    emb = (1, config.emb_dim)
+    by_layer = dict(
+        attention=(config.num_heads, 1, length), attention_out=emb,
+        mlp=(1, config.mlp_dim), mlp_out=emb,
+    )  # fmt: skip
+    shapes = {f"layers/{place}": (config.num_layers, *shape) for place, shape in by_layer.items()}
+    shapes |= {"embedded": emb, "output": emb}
+    kept = unflatten(draw(key, config.dropout_rate, batch_size, shapes))
+    stacked = {place: jnp.moveaxis(drawn, 1, 0) for place, drawn in kept["layers"].items()}
+    split = [{place: m[i] for place, m in stacked.items()} for i in range(config.num_layers)]
+    return kept | {"layers": stacked if config.scan_layers else split}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class DecoderCache:
+    """What decoding keeps between positions; a pytree.
+
+    Slots come in two parts: those of the prompts, as many as the longest has tokens, of which a
+    row uses its first; then one for each step, which all rows fill together.
+    """
+
+    index: jax.Array  # int32, the step to come
+    prompt_lengths: jax.Array  # int32 [batch]
+    keys_values: PyTree  # by layer [batch, kv_heads, slots, kv]
+    num_prompt_slots: int = dataclasses.field(metadata=dict(static=True))
+
+
+# As `scanning.InAxes` says.
+_LAYER_AXES = {
+    "__call__": (0, nn.broadcast, nn.broadcast),
+    "prefill": (nn.broadcast, nn.broadcast),
+    "step": (0, nn.broadcast, nn.broadcast, nn.broadcast),
+}
+
+
+class DecoderStack(nn.Module):
+    """From embedded tokens to normed hidden states, and the output matrix."""
+
+    config: DecoderConfig
+    rules: AxisRules | None = None
+
+    def setup(self):
+        """Declares parameters and submodules."""
+        config = self.config
+        self.layers = scanning.build(
+            remat.wrap(DecoderLayer, config.remat_policy, scanned=config.scan_layers),
+            (config, self.rules),
+            config.num_layers,
+            _LAYER_AXES,
+            scan=config.scan_layers,
+        )
+        self.decoder_norm = _norm(config)
+        if not config.logits_via_embedding:
+            # In float32 whatever the activations are: the loss needs it.
+            self.logits_dense = layers.Dense(
+                config.vocab_size, (axes.EMBED, axes.VOCAB), kernel_init=layers.Init("normal")
+            )
+
+    def __call__(
+        self, x: jax.Array, mask: jax.Array, positions: jax.Array, kept: Masks
+    ) -> jax.Array:
+        """Returns `[batch, length, embed]` for embedded tokens of that shape."""
+        rate = self.config.dropout_rate
+        x = drop(x, kept.get("embedded"), rate)
+        x, _ = scanning.run(
+            self.layers, _LAYER_AXES, "__call__",
+            x, kept.get("layers", {}), mask, self._turned(positions),
+        )  # fmt: skip
+        return drop(self.decoder_norm(x), kept.get("output"), rate)
+
+    def prefill(self, x: jax.Array, mask: jax.Array, positions: jax.Array) -> PyTree:
+        """Returns the keys and values of embedded tokens, by layer."""
+        turned = self._turned(positions)
+        return scanning.run(self.layers, _LAYER_AXES, "prefill", x, mask, turned)[1]
+
+    def step(self, x: jax.Array, cache: DecoderCache) -> tuple[jax.Array, DecoderCache]:
+        """Does one position: `x` `[batch, 1, embed]` embedded; returns hidden states, cache."""
+        num_slots = jax.tree.leaves(cache.keys_values)[0].shape[-2]
+        slot, index = jnp.arange(num_slots), cache.num_prompt_slots + cache.index
+        in_prompt = slot[None, :] < cache.prompt_lengths[:, None]
+        is_step = jnp.logical_and(slot >= cache.num_prompt_slots, slot <= index)
+        mask = jnp.logical_or(in_prompt, is_step[None, :])[:, None, None, :]
+        turned = self._turned((cache.prompt_lengths + cache.index)[:, None])
+        x, keys_values = scanning.run(
+            self.layers, _LAYER_AXES, "step", x, cache.keys_values, index, mask, turned
+        )
+        cache = dataclasses.replace(cache, index=cache.index + 1, keys_values=keys_values)
+        return self.decoder_norm(x), cache
+
+    def _turned(self, positions: jax.Array) -> Rotation:
+        return rotary.rotation(positions, self.config.head_dim, self.config.rotary_theta)
+
+
+class DecoderNetwork(nn.Module):
+    """The whole network."""
+
+    config: DecoderConfig
+    rules: AxisRules | None = None
+
+    def setup(self):
+        """Declares parameters and submodules."""
+        config = self.config
+        self.token_embedder = layers.Embed(
+            config.vocab_size, config.emb_dim, config.embedding_init_std, config.dtype
+        )
+        self.decoder = DecoderStack(config, self.rules)
+
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """Returns float32 logits `[batch, length, vocab]`: `logits` of `features`."""
+        return self.logits(self.features(tokens))
+
+    def features(
+        self,
+        tokens: jax.Array,
+        segment_ids: jax.Array | None = None,
+        positions: jax.Array | None = None,
+        prefix: jax.Array | None = None,
+        dropout_key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Returns the normed hidden states `[batch, length, embed]` after each of `tokens`.
+
+        Dropout acts if there is a `dropout_key`.
+        """
+        kept = {}
+        if dropout_key is not None:
+            kept = dropout_masks(self.config, dropout_key, *tokens.shape)
+        mask = masks.decoder_mask(tokens.shape[1], segment_ids, prefix)
+        if positions is None:  # distances within a segment are all that counts
+            positions = _positions(tokens)
+        return self.decoder(self._embed(tokens), mask, positions, kept)
+
+    def logits(self, x: jax.Array) -> jax.Array:
+        """Returns float32 logits `[batch, length, vocab]` of the token after each position."""
+        if self.config.logits_via_embedding:
+            logits = self.token_embedder.attend(x)
+        else:
+            logits = self.decoder.logits_dense(x)
+        if self.config.scale_logits:
+            logits = logits * self.config.emb_dim**-0.5
+        return constrain(logits, (axes.BATCH, axes.LENGTH, axes.VOCAB), self.rules)
+
+    def start(self, tokens: jax.Array, lengths: jax.Array, max_length: int) -> DecoderCache:
+        """Returns the cache to decode `max_length` positions from.
+
+        Args:
+            tokens: `[batch, num_prompt_slots]`, what a row begins with and its prompt; a token
+                seen by later ones alone may be left out, as the last is if attention is causal.
+            lengths: `[batch]`, how many of them the steps look at.
+            max_length: number of steps.
+        """
+        num_slots, mask = tokens.shape[1], masks.causal_mask(tokens.shape[1])
+        positions = _positions(tokens)
+        if self.config.prefix_lm:
+            is_prefix = (positions <= lengths[:, None]).astype(jnp.int32)
+            mask = jnp.logical_or(mask, masks.prefix_mask(is_prefix))
+        keys_values = self.decoder.prefill(self._embed(tokens), mask, positions)
+        return DecoderCache(
+            index=jnp.zeros((), jnp.int32),
+            prompt_lengths=lengths,
+            keys_values=jax.tree.map(lambda whole: _with_room(whole, max_length), keys_values),
+            num_prompt_slots=num_slots,
+        )
+
+    def step(self, tokens: jax.Array, cache: DecoderCache) -> tuple[jax.Array, DecoderCache]:
+        """Returns float32 logits `[batch, vocab]` after `tokens` `[batch]`, and the cache."""
+        x, cache = self.decoder.step(self._embed(tokens[:, None]), cache)
+        return self.logits(x)[:, 0], cache
+
+    def _embed(self, tokens: jax.Array) -> jax.Array:
+        return constrain(self.token_embedder(tokens), _HIDDEN, self.rules)
+
+
+def _positions(tokens: jax.Array) -> jax.Array:
+    return jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
+
+
+def _with_room(keys_or_values: jax.Array, num_slots: int) -> jax.Array:
+    """Returns `[..., slots, kv]` with `num_slots` empty slots appended."""
+    widths = [(0, 0)] * keys_or_values.ndim
+    widths[-2] = (0, num_slots)
+    return jnp.pad(keys_or_values, widths)
