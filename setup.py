@@ -47,6 +47,14 @@ EXTRAS = {
     "p3": [PYYAML],
     # Comparisons with, and conversion to, Hugging Face models; a CPU build of torch is enough.
     "hf": ["torch>=2.6,<3", "transformers>=5,<6", "safetensors>=0.5,<1"],
+    # What upstream T5X imports; itself it is no release (docs/t5x.md).
+    "t5x": [
+        "absl-py>=2,<3",
+        "cached-property>=2,<3",
+        "clu>=0.0.12,<0.1",
+        "fiddle>=0.3,<0.4",
+        "jestimator>=0.3.3,<0.4",
+    ],
     "beam": [
         "apache-beam>=2.77,<3",  # 2.77 lets protobuf be 6, which TensorFlow 2.21 takes as well
         "sentencepiece<0.2.3",  # 0.2.3 is generated for protobuf 7, which Beam does not take
