@@ -31,6 +31,7 @@ COMMANDS = {
     "compile": ("compile", "ahead of time: does a run fit a TPU slice? no TPU needed"),
     "eval": ("evaluate", "evaluate a checkpoint: scores and every prediction"),
     "infer": ("infer", "answer prompts from a file"),
+    "convert": ("convert", "turn checkpoints of T5X, ours and Hugging Face into each other"),
     "sweep": ("sweep", "run a grid of finetunings and evaluations"),
     "report": ("report", "draw curves and tables of a sweep"),
 }

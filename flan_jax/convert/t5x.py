@@ -21,7 +21,7 @@ import functools
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,6 @@ def write(
     *,
     step: int,
     state: Leaves | None = None,
-    done: Callable[[str], None] = lambda name: None,
 ) -> None:
     """Writes a checkpoint of version 3, one leaf at a time; whole or not at all.
 
@@ -150,7 +149,6 @@ def write(
         params: under our names, which are T5X's.
         step: total step.
         state: what the optimizer keeps, as `Checkpoint.state`.
-        done: called with each leaf's name once it is written.
 
     Raises:
         UsageError: `path` exists already or is not local.
@@ -164,7 +162,6 @@ def write(
             for name in leaves.shapes if leaves is not None else ():
                 full = f"{root}/{name}"
                 tree[full] = _write_array(str(folder), full, leaves.read(name))
-                done(name)
         optimizer = unflatten(tree)
         optimizer[STATE].setdefault("param_states", {})
         content = {"version": VERSION, "optimizer": optimizer}

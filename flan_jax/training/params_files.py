@@ -10,7 +10,7 @@ import functools
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +35,19 @@ def open_params(path: str | os.PathLike) -> Leaves:
     """Returns the parameters of a checkpoint; each is read when asked for.
 
     Args:
-        path: a checkpoint, or a MODEL_DIR, which stands for its latest.
+        path: a checkpoint of ours, or a MODEL_DIR, which stands for its latest.
 
     Raises:
-        UsageError: there is no checkpoint.
+        UsageError: there is none.
         FlanError: it is damaged.
     """
-    return _StoredParams(checkpoints.find(path))
+    folder = checkpoints.find(path)
+    if not Path(folder, checkpoints.STATE).is_dir():
+        raise errors.UsageError(f"{folder} is a checkpoint, but not one of flan_jax's")
+    return _StoredParams(folder)
 
 
-def write_params(
-    path: str | os.PathLike,
-    leaves: Leaves,
-    config: Mapping[str, Any],
-    *,
-    done: Callable[[str], None] = lambda name: None,
-) -> None:
+def write_params(path: str | os.PathLike, leaves: Leaves, config: Mapping[str, Any]) -> None:
     """Writes a checkpoint of parameters alone, one at a time; whole or not at all.
 
     Training starts from it (INITIAL_CHECKPOINT_PATH); nothing goes on from it, it has no state.
@@ -59,7 +56,6 @@ def write_params(
         path: the folder to make, `checkpoint_<total step>`.
         leaves: the parameters; their layers are stored as these have them.
         config: what the checkpoint says of its origin, JSON values.
-        done: called with each parameter's name once it is written.
 
     Raises:
         UsageError: there is something at `path`, or it is no checkpoint's name.
@@ -73,8 +69,8 @@ def write_params(
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoints.quiet_orbax()
     step_leaf = Arrays({"step": np.array(checkpoints.step_of(path), np.int32)})
-    tree = {f"{_PARAMS}/{name}": _Unread(leaves, name, done) for name in leaves.shapes}
-    state = unflatten(tree) | {"step": _Unread(step_leaf, "step", lambda name: None)}
+    tree = {f"{_PARAMS}/{name}": _Unread(leaves, name) for name in leaves.shapes}
+    state = unflatten(tree) | {"step": _Unread(step_leaf, "step")}
     save_args = ocp.SaveArgs(chunk_byte_size=CHUNK_SIZE_BYTES)
     registry = ocp.type_handlers.create_type_handler_registry(
         (_Unread, _OneByOne(deepcopy_host_arrays=False))
@@ -108,14 +104,11 @@ def write_params(
 class _Unread:
     """An array that is read when it is written."""
 
-    def __init__(self, leaves: Leaves, name: str, done: Callable[[str], None]):
-        self._leaves, self._name, self._done = leaves, name, done
+    def __init__(self, leaves: Leaves, name: str):
+        self._leaves, self._name = leaves, name
 
     def read(self) -> np.ndarray:
         return np.asarray(self._leaves.read(self._name), order="C")
-
-    def done(self) -> None:
-        self._done(self._name)
 
 
 class _OneByOne(ocp.type_handlers.NumpyHandler):
@@ -128,7 +121,6 @@ class _OneByOne(ocp.type_handlers.NumpyHandler):
         for value, info, arg in zip(values, infos, args, strict=True):
             for future in await super().serialize([value.read()], [info], [arg]):
                 future.result()
-            value.done()
         return []
 
 

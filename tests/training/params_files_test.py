@@ -56,10 +56,9 @@ def test_a_checkpoint_of_a_run_is_read_leaf_by_leaf(tmp_path):
 
 def test_what_is_written_is_restored_onto_a_mesh(tmp_path, monkeypatch):
     monkeypatch.setattr(params_files, "CHUNK_SIZE_BYTES", 128)
-    arrays, written = make_arrays(), []
+    arrays = make_arrays()
     path = tmp_path / "run" / "checkpoint_7"
-    params_files.write_params(path, Arrays(arrays), {"origin": "a"}, done=written.append)
-    assert sorted(written) == sorted(arrays)
+    params_files.write_params(path, Arrays(arrays), {"origin": "a"})
     assert_bit_equal(params_files.open_params(path), arrays)
     mesh = make_mesh(MeshShape(data=4, model=2))
     layout = {

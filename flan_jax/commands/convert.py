@@ -1,0 +1,328 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Converts a checkpoint's parameters between T5X's format, ours and Hugging Face's.
+
+What the source is, is found out, and so is the model where the source says it or its parameters
+show it; otherwise say it with --recipe or --gin_file. Numbers are copied as they are stored, one
+array at a time. Optimizer state goes along from T5X to T5X only.
+
+    flan-jax convert --source gs://bucket/flan_t5_xl/checkpoint_1138000 --to flan_jax --out runs/xl
+    flan-jax convert --source runs/xl --to huggingface --out xl_hf --vocabulary sentencepiece.model
+
+--out is the folder to make: of the checkpoint itself, or (for t5x and flan_jax, if its name is not
+checkpoint_<step>) a MODEL_DIR that the checkpoint is put in.
+"""
+
+import argparse
+import dataclasses
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flan_jax.commands import arguments
+from flan_jax.core import errors, files
+from flan_jax.core.errors import UsageError
+from flan_jax.core.progress import Progress, say
+
+if TYPE_CHECKING:
+    from flan_jax.convert.leaves import Leaves
+
+# What the model does not depend on; what a recipe requires of these may be left unset here.
+_UNNEEDED = ("MODEL_DIR", "STORE_DIR", "VOCABULARY", "INITIAL_CHECKPOINT_PATH")
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A checkpoint to convert."""
+
+    path: str
+    leaves: "Leaves"
+    step: int = 0  # total step
+    config: Any = None  # the model's configuration, such as a T5Config, where it is known
+    info: dict[str, Any] = dataclasses.field(default_factory=dict)  # what ours says of itself
+    state: "Leaves | None" = None  # what T5X's optimizer keeps
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Where to write, and what is written besides the parameters."""
+
+    path: str
+    vocabulary: Any = None  # collection.vocabularies.Vocabulary
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """A format: how to know it, read it and write it. Functions import what they need."""
+
+    is_at: Callable[[str], bool]
+    read: Callable[[str], Source]
+    write: Callable[[Source, Target], None]
+    has_step: bool = True  # its folders are called checkpoint_<step>
+    may_stack: bool = True  # it can hold stacked layers
+
+
+def _t5x_is_at(path: str) -> bool:
+    from flan_jax.convert import t5x
+
+    return t5x.find(path) is not None
+
+
+def _read_t5x(path: str) -> Source:
+    from flan_jax.convert import t5x
+
+    found = t5x.open_checkpoint(path)
+    state = found.state if found.state.shapes else None
+    return Source(found.path, found.params, step=found.step, state=state)
+
+
+def _write_t5x(source: Source, target: Target) -> None:
+    from flan_jax.convert import t5x
+
+    t5x.write(target.path, source.leaves, step=source.step, state=source.state)
+
+
+def _ours_is_at(path: str) -> bool:
+    from flan_jax.training import checkpoints
+
+    try:
+        return bool(checkpoints.find(path))
+    except UsageError:
+        return False
+
+
+def _read_ours(path: str) -> Source:
+    from flan_jax.training import checkpoints, params_files
+
+    folder = checkpoints.find(path)
+    leaves = params_files.open_params(folder)
+    info = checkpoints.read_config(folder)
+    step = checkpoints.step_of(folder)
+    return Source(folder, leaves, step=step, info=info, config=_read_model(info.get("model")))
+
+
+def _write_ours(source: Source, target: Target) -> None:
+    from flan_jax.training import params_files
+
+    info = source.info | {"converted_from": source.path}
+    if source.config is not None:
+        info["model"] = {type(source.config).__name__: dataclasses.asdict(source.config)}
+    params_files.write_params(target.path, source.leaves, info)
+
+
+def _read_model(model: dict[str, Any] | None) -> Any:
+    """Returns the configuration that a checkpoint of ours keeps of its model."""
+    for name, fields in (model or {}).items():
+        try:
+            return _configs()[name](**fields)
+        except (KeyError, TypeError) as error:  # of another version of this code
+            say(f"convert: the checkpoint's own word on its model is not understood ({error!r})")
+    return None
+
+
+def _huggingface_is_at(path: str) -> bool:
+    return Path(path, "config.json").is_file()
+
+
+def _read_huggingface(path: str) -> Source:
+    from flan_jax.convert import huggingface
+
+    found = huggingface.read(path)
+    return Source(path, found.leaves, config=found.config)
+
+
+def _write_huggingface(source: Source, target: Target) -> None:
+    from flan_jax.convert import huggingface
+
+    huggingface.write(target.path, source.leaves, source.config, target.vocabulary)
+
+
+# In the order in which they are looked for.
+FORMATS = {
+    "huggingface": Format(
+        _huggingface_is_at, _read_huggingface, _write_huggingface, has_step=False, may_stack=False
+    ),
+    "t5x": Format(_t5x_is_at, _read_t5x, _write_t5x),
+    "flan_jax": Format(_ours_is_at, _read_ours, _write_ours),
+}
+
+
+def _configs() -> dict[str, type]:
+    """Returns the configurations of our models by name."""
+    from flan_jax.models.t5 import T5Config
+
+    return {config.__name__: config for config in (T5Config,)}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("--source", required=True, help="the checkpoint; T5X's may be in gs://")
+    parser.add_argument(
+        "--from",
+        dest="source_format",
+        choices=("auto", *FORMATS),
+        default="auto",
+        help="its format (default: found out)",
+    )
+    parser.add_argument("--to", required=True, choices=FORMATS, help="the format to write")
+    parser.add_argument("--out", required=True, help="the folder to make")
+    parser.add_argument(
+        "--scan_layers",
+        choices=("true", "false"),
+        help="store the layers stacked, or each apart (default: as the source has them)",
+    )
+    parser.add_argument(
+        "--vocabulary",
+        help="for huggingface, to write its tokenizer's files: 'bytes', a sentencepiece.model, or "
+        "package:NAME/PATH inside a package",
+    )
+    arguments.add_gin(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Converts."""
+    target_format = FORMATS[args.to]
+    if args.scan_layers == "true" and not target_format.may_stack:
+        raise UsageError(f"--scan_layers true: {args.to} holds layers apart; leave it out")
+    if args.vocabulary and args.to != "huggingface":
+        raise UsageError(f"--vocabulary: only huggingface's folders hold one, not {args.to}'s")
+    if "://" in args.out:
+        raise UsageError(f"--out {args.out!r} is not a local folder; write to one, then copy it")
+    files.check_folder(args.out, "--out")
+    source = _open(args.source, args.source_format)
+    source = dataclasses.replace(source, config=_config(args, source))
+    source = _laid_out(source, args.scan_layers, target_format)
+    path = _target_path(args.out, source.step, target_format)
+    vocabulary = None
+    if args.vocabulary:
+        from flan_jax.collection.vocabularies import load_vocabulary
+
+        vocabulary = load_vocabulary(args.vocabulary)
+    num = len(source.leaves.shapes)
+    with Progress("convert", total=num, unit="array") as progress:
+        counted = dataclasses.replace(source, leaves=_Counted(source.leaves, progress))
+        target_format.write(counted, Target(path, vocabulary))
+    _report(source, path, args.to)
+
+
+def _open(path: str, name: str) -> Source:
+    """Returns the source, of the format called `name` or of the one found at `path`."""
+    if name == "auto":
+        name = next((n for n, known in FORMATS.items() if known.is_at(path)), "")
+        if not name:
+            raise UsageError(
+                f"--source {path!r}: no checkpoint of a known format ({', '.join(FORMATS)}); give "
+                "the folder of one"
+            )
+    source = FORMATS[name].read(path)
+    if not source.leaves.shapes:
+        raise errors.FlanError(f"{source.path} holds no parameters")
+    num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in source.leaves.shapes.values())
+    say(
+        f"convert: {source.path} ({name}), step {source.step}: {len(source.leaves.shapes)} arrays, "
+        f"{num_bytes / 1e9:.3g} GB"
+    )
+    return source
+
+
+def _config(args: argparse.Namespace, source: Source) -> Any:
+    """Returns the model's configuration: the one given, the source's, or the one its shapes show.
+
+    Raises:
+        UsageError: the parameters are not those of the model given.
+    """
+    if args.recipe or args.gin_file:
+        from flan_jax import config
+
+        arguments.parse_gin(args, roots=("train",), unneeded=_UNNEEDED)
+        model = config.bindings("train").get("model")
+        if model is None:
+            raise UsageError("the Gin files bind no train.model; give a --recipe that does")
+        _check(source, model)
+        return model.config
+    if args.gin_bindings:
+        raise UsageError(
+            f"--gin.{args.gin_bindings[0]} binds nothing without a --recipe or --gin_file; give one"
+        )
+    if source.config is None and args.to == "huggingface":
+        from flan_jax.convert import deducing
+
+        found = deducing.t5_config(source.leaves.shapes)
+        say(f"convert: by its parameters it is a {found}; if not, give --recipe or --gin_file")
+        return found
+    return source.config
+
+
+def _check(source: Source, model: Any) -> None:
+    """Raises a `UsageError` if the source's parameters are not the model's, dtypes apart."""
+    import jax
+
+    from flan_jax.convert.leaves import is_stacked, laid_out
+    from flan_jax.core.tree import flatten
+    from flan_jax.training import checkpoints
+
+    wanted = flatten(jax.eval_shape(model.init, jax.random.key(0)))
+    stored = laid_out(source.leaves, stacked=is_stacked(wanted)).shapes
+    stored = {n: jax.ShapeDtypeStruct(leaf.shape, "float32") for n, leaf in stored.items()}
+    checkpoints.check_leaves(source.path, stored, wanted, None)
+
+
+def _laid_out(source: Source, scan_layers: str | None, target: Format) -> Source:
+    """Returns the source with its layers as they are to be stored."""
+    from flan_jax.convert.leaves import is_stacked, laid_out
+
+    stacked = is_stacked(source.leaves.shapes)
+    wanted = stacked and target.may_stack if scan_layers is None else scan_layers == "true"
+    state = source.state
+    if state is not None and (wanted != stacked or target.write is not _write_t5x):
+        say("convert: the optimizer's state is left out")
+        state = None
+    config = source.config
+    if config is not None:
+        config = dataclasses.replace(config, scan_layers=wanted)
+    leaves = laid_out(source.leaves, stacked=wanted)
+    return dataclasses.replace(source, leaves=leaves, state=state, config=config)
+
+
+def _target_path(out: str, step: int, target: Format) -> str:
+    path = os.path.abspath(out)
+    if target.has_step and not re.fullmatch(r"checkpoint_\d+", os.path.basename(path)):
+        path = os.path.join(path, f"checkpoint_{step}")
+    if os.path.isdir(path) and os.listdir(path):
+        raise UsageError(f"--out: {path} exists already; remove it, or give another folder")
+    return path
+
+
+class _Counted:
+    """Leaves that count as they are read for the first time."""
+
+    def __init__(self, leaves: "Leaves", progress: Progress):
+        self.shapes = leaves.shapes
+        self._leaves, self._progress = leaves, progress
+        self._read: set[str] = set()
+
+    def read(self, name: str, index: Any = None) -> Any:
+        """Returns a parameter, or a part of it."""
+        array = self._leaves.read(name, index)
+        if name not in self._read:
+            self._read.add(name)
+            self._progress.advance(note=name)
+        return array
+
+
+def _report(source: Source, path: str, name: str) -> None:
+    from flan_jax.convert.leaves import is_stacked
+
+    shapes = source.leaves.shapes
+    dtypes: dict[str, int] = {}
+    for leaf in shapes.values():
+        dtypes[str(leaf.dtype)] = dtypes.get(str(leaf.dtype), 0) + 1
+    kinds = ", ".join(f"{num} {dtype}" for dtype, num in sorted(dtypes.items()))
+    layers = "stacked" if is_stacked(shapes) else "apart"
+    num_params = sum(leaf.size for leaf in shapes.values())
+    say(
+        f"convert: {num_params:,} parameters in {kinds} arrays, layers {layers}; the {name} "
+        f"checkpoint is {path}"
+    )
