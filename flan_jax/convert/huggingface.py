@@ -11,6 +11,7 @@ in it.
 """
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -130,9 +131,11 @@ def write(
             sources[theirs] = ours, tensor
             shapes[theirs] = jax.ShapeDtypeStruct(shape, _storable(ours, leaf.dtype))
 
+    read_once = functools.lru_cache(maxsize=1)(leaves.read)  # copies come one after the other
+
     def tensor_of(theirs: str) -> np.ndarray:
         ours, tensor = sources[theirs]
-        return leaves.read(ours).T if tensor.transposed else leaves.read(ours)
+        return read_once(ours).T if tensor.transposed else read_once(ours)
 
     json = family.write_config(config) | {"torch_dtype": _widest(shapes)}
     with files.atomic_folder(folder, name) as temporary:

@@ -22,7 +22,6 @@ import numpy as np
 from flan_jax.convert.leaves import Index, check_name
 from flan_jax.core import files
 from flan_jax.core.errors import DataError, UsageError
-from flan_jax.core.progress import Progress
 
 FILE = "model.safetensors"
 INDEX = f"{FILE}.index.json"
@@ -197,9 +196,8 @@ def write(
             "weight_map": {n: f for f, group in zip(names, groups, strict=True) for n in group},
         }
         files.write_json(folder / INDEX, index)
-    with Progress("convert: write", total=len(shapes), unit="array") as progress:
-        for file, group in zip(names, groups, strict=True):
-            _write_file(folder / file, group, shapes, read, progress)
+    for file, group in zip(names, groups, strict=True):
+        _write_file(folder / file, group, shapes, read)
 
 
 def _write_file(
@@ -207,7 +205,6 @@ def _write_file(
     sizes: Mapping[str, int],
     shapes: Mapping[str, jax.ShapeDtypeStruct],
     read: Callable[[str], np.ndarray],
-    progress: Progress,
 ) -> None:
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers asks for it
     begin = 0
@@ -228,4 +225,3 @@ def _write_file(
             if (array.shape, array.dtype) != (shapes[name].shape, shapes[name].dtype):
                 raise ValueError(f"{name}: {array.dtype}{array.shape} is not {shapes[name]}")
             opened.write(array.reshape(-1).view(np.uint8))
-            progress.advance(note=name)
