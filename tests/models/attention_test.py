@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention against loops over heads and queries; its cache; its dropout."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -22,8 +23,8 @@ def params():
     return {n: {"kernel": _normal(*s, seed=i)} for i, (n, s) in enumerate(shapes.items())}
 
 
-def _module(dropout_rate=0.0):
-    return Attention(HEADS, HEAD_DIM, EMB, dropout_rate)
+def _module(dropout_rate=0.0, **settings):
+    return Attention(HEADS, HEAD_DIM, EMB, dropout_rate, **settings)
 
 
 def _reference(params, x, source, mask, bias):
@@ -98,3 +99,35 @@ def test_dropping_a_key_takes_its_weight_from_every_query(params):
         weights[:, 2] = 0
         want[:, at] = weights @ (source[0] @ kernel["value"][:, at])
     np.testing.assert_allclose(y[0], want @ kernel["out"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-6), ("bfloat16", 1e-2)])
+def test_the_fused_form_equals_the_plain_one(params, dtype, bound, with_bias):
+    x, source = _normal(2, 3, EMB, seed=8), _normal(2, 4, EMB, seed=9)
+    bias = _normal(1, HEADS, 3, 4, seed=10) if with_bias else None
+    mask = np.random.default_rng(0).random((2, 1, 3, 4)) < 0.6
+    mask[0, 0, 1] = False  # nothing to look at
+    plain, fused = (
+        np.asarray(_module(dtype=dtype, fused=f).apply({"params": params}, x, source, mask, bias))
+        for f in (False, True)
+    )
+    assert plain.dtype == fused.dtype
+    difference = np.abs(plain.astype(np.float32) - fused.astype(np.float32)).max()
+    assert difference <= bound * np.abs(plain.astype(np.float32)).max()
+
+
+def test_the_fused_form_serves_where_nothing_is_dropped(params):
+    x, mask = _normal(1, 3, EMB), np.ones((1, 1, 1, 3), bool)
+    kept = np.ones((1, HEADS, 1, 3), bool)
+
+    def program(x, kept, fused):
+        arguments = {"params": params}, x, x, mask[..., : x.shape[1]], None, kept
+        return str(jax.make_jaxpr(_module(0.1, fused=fused).apply)(*arguments))
+
+    def uses_it(x, kept):
+        return program(x, kept, True) != program(x, kept, False)
+
+    assert uses_it(x, None)
+    assert not uses_it(x, kept)
+    assert not uses_it(x[:, :1], None)  # a step of decoding
