@@ -109,11 +109,6 @@ def is_shared() -> bool:
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
-def place() -> dict[str, int]:
-    """Returns which process this is and how many there are, as the data readers take it."""
-    return {"process_index": jax.process_index(), "process_count": jax.process_count()}
-
-
 def is_first() -> bool:
     """Returns whether this process writes what is written once."""
     return jax.process_index() == 0

@@ -25,11 +25,15 @@ LLAMA = dataclasses.replace(
     PALM, num_kv_heads=4, block="serial", norm="rms", rotary_pairing="halves",
     logits_via_embedding=False, scale_logits=False, prefix_lm=False, remat_policy="minimal",
 )  # fmt: skip
-MESHES = [((8, 1), "fsdp"), ((4, 2), "fsdp_tensor"), ((2, 4), "tensor"), ((1, 8), "tensor")]
+# Slices, devices along `data` and along `model`.
+MESHES = [
+    ((1, 8, 1), "fsdp"), ((1, 4, 2), "fsdp_tensor"), ((1, 2, 4), "tensor"), ((1, 1, 8), "tensor"),
+    ((2, 2, 2), "fsdp_tensor"), ((2, 2, 2), "fsdp_tensor_2d"),
+]  # fmt: skip
 
 
 def _mesh(sizes):
-    return make_mesh(MeshShape(data=sizes[0], model=sizes[1]))
+    return make_mesh(MeshShape(num_slices=sizes[0], data=sizes[1], model=sizes[2]))
 
 
 def _batch():
@@ -71,7 +75,7 @@ def llama():
 
 
 @pytest.mark.slow  # one compilation of initialization per mesh
-@pytest.mark.parametrize(("sizes", "preset"), MESHES)
+@pytest.mark.parametrize(("sizes", "preset"), MESHES[:5])
 def test_initialization_is_bit_equal_on_every_mesh(palm, sizes, preset):
     model, mesh = DecoderLM(PALM), _mesh(sizes)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
@@ -107,7 +111,7 @@ def test_loss_and_gradients_of_palm_are_those_of_one_device(palm, sizes, preset)
 
 
 @pytest.mark.slow  # one compilation of a partitioned gradient per mesh
-@pytest.mark.parametrize(("sizes", "preset"), MESHES[1:3])
+@pytest.mark.parametrize(("sizes", "preset"), [*MESHES[1:3], MESHES[5]])
 def test_loss_and_gradients_of_a_llama_are_those_of_one_device(llama, sizes, preset):
     _check(LLAMA, llama, sizes, preset)
 
@@ -115,6 +119,6 @@ def test_loss_and_gradients_of_a_llama_are_those_of_one_device(llama, sizes, pre
 def test_key_value_heads_that_do_not_divide_are_an_error():
     model = DecoderLM(LLAMA, rules.TENSOR)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
-    with jax.set_mesh(_mesh((1, 8))):
+    with jax.set_mesh(_mesh((1, 1, 8))):
         with pytest.raises(UsageError, match="'heads' of 4 does not divide over the 8 devices"):
             jax.eval_shape(lambda p: model.features(p, _batch(), train=False), shapes)

@@ -51,7 +51,6 @@ def test_wrong_variables_are_named(changed, message):
 def test_a_process_alone_waits_for_nobody():
     hosts.join()
     assert not hosts.is_shared() and hosts.is_first()
-    assert hosts.place() == {"process_index": 0, "process_count": 1}
     assert hosts.agreed(True) and not hosts.agreed(False) and hosts.agreed(7) == 7
     assert hosts.where(True) == [0] and hosts.where(False) == []
     with pytest.raises(UsageError, match="mine"):
