@@ -130,13 +130,16 @@ def _read_huggingface(path: str) -> Source:
     from flan_jax.convert import huggingface
 
     found = huggingface.read(path)
-    return Source(path, found.leaves, config=found.config)
+    info = {"vocabulary": found.vocabulary.facts()} if found.vocabulary else {}
+    return Source(path, found.leaves, config=found.config, info=info)
 
 
 def _write_huggingface(source: Source, target: Target) -> None:
     from flan_jax.convert import huggingface
 
     huggingface.write(target.path, source.leaves, source.config, target.vocabulary)
+    if target.vocabulary is None:
+        say("convert: without --vocabulary there are no tokenizer files")
 
 
 # In the order in which they are looked for.
@@ -151,9 +154,10 @@ FORMATS = {
 
 def _configs() -> dict[str, type]:
     """Returns the configurations of our models by name."""
+    from flan_jax.models.decoder_network import DecoderConfig
     from flan_jax.models.t5 import T5Config
 
-    return {config.__name__: config for config in (T5Config,)}
+    return {config.__name__: config for config in (T5Config, DecoderConfig)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

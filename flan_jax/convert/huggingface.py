@@ -21,22 +21,33 @@ import jax
 import numpy as np
 
 from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
-from flan_jax.convert import huggingface_files, huggingface_t5, huggingface_tokenizer
+from flan_jax.convert import (
+    huggingface_files,
+    huggingface_llama,
+    huggingface_t5,
+    huggingface_tokenizer,
+)
 from flan_jax.convert.huggingface_family import CONFIG, Family, Fields, Tensor
 from flan_jax.convert.huggingface_files import Safetensors
 from flan_jax.convert.leaves import Index, Leaves, check_name, laid_out
 from flan_jax.core import errors, files
 from flan_jax.core.errors import UsageError
 from flan_jax.core.progress import say
+from flan_jax.models.decoder_network import DecoderConfig
 from flan_jax.models.t5 import T5Config
 
 GENERATION = "generation_config.json"
 
 # model_type of config.json -> architecture.
-FAMILIES = {"t5": huggingface_t5.FAMILY, "mt5": huggingface_t5.FAMILY}
+FAMILIES = {
+    "t5": huggingface_t5.FAMILY,
+    "mt5": huggingface_t5.FAMILY,
+    "llama": huggingface_llama.FAMILY,
+}
 # Type of our configuration -> architecture it is written as.
-_WRITTEN_AS = {T5Config: huggingface_t5.FAMILY}
+_WRITTEN_AS = {T5Config: huggingface_t5.FAMILY, DecoderConfig: huggingface_llama.FAMILY}
 
+_IDS = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
 _COMPARED_ROWS = 4096  # at a time
 
 
@@ -116,6 +127,7 @@ def write(
             the embedding has rows.
     """
     family = _WRITTEN_AS[type(config)]
+    json = family.write_config(config)
     leaves = laid_out(leaves, stacked=False)
     _check_shapes(leaves.shapes, family.shapes(config))
     if vocabulary is not None:
@@ -137,11 +149,12 @@ def write(
         ours, tensor = sources[theirs]
         return read_once(ours).T if tensor.transposed else read_once(ours)
 
-    json = family.write_config(config) | {"torch_dtype": _widest(shapes)}
+    json["torch_dtype"] = _widest(shapes)
+    if vocabulary is not None:
+        json["eos_token_id"] = vocabulary.eos_id
     with files.atomic_folder(folder, name) as temporary:
         files.write_json(temporary / CONFIG, json)
-        ids = {n: json[n] for n in ("decoder_start_token_id", "eos_token_id", "pad_token_id")}
-        files.write_json(temporary / GENERATION, ids)
+        files.write_json(temporary / GENERATION, {n: json[n] for n in _IDS if n in json})
         if vocabulary is not None:
             huggingface_tokenizer.write(temporary, vocabulary)
         huggingface_files.write(temporary, shapes, tensor_of, max_file_bytes=max_file_bytes)
@@ -158,12 +171,12 @@ def _widest(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> str:
 
 
 def _check_shapes(
-    leaves: Mapping[str, jax.ShapeDtypeStruct], wanted: Mapping[str, jax.ShapeDtypeStruct]
+    leaves: Mapping[str, jax.ShapeDtypeStruct], wanted: Mapping[str, tuple[int, ...]]
 ) -> None:
     """Refuses parameters that are not those of the model."""
     for name in sorted({*leaves, *wanted}):
         there = list(leaves[name].shape) if name in leaves else "absent"
-        here = list(wanted[name].shape) if name in wanted else "absent"
+        here = list(wanted[name]) if name in wanted else "absent"
         if there != here:
             raise UsageError(
                 f"the checkpoint does not fit the model: {name} is {there} there but {here} in "
@@ -184,12 +197,12 @@ class _Renamed:
             names = (tensor.name, *tensor.copies, *tensor.aliases)
             known.update(names)
             theirs, *others = self._find(ours, tensor, names)
-            self._check_shape(theirs, tensor.transposed, wanted[ours].shape)
+            self._check_shape(theirs, tensor.transposed, wanted[ours])
             self._check_equal(theirs, others)
             dtype = stored.shapes[theirs].dtype
             dtype = np.dtype(np.float32) if dtype == np.float16 else dtype
             self._sources[ours] = theirs, tensor.transposed
-            self._shapes[ours] = jax.ShapeDtypeStruct(wanted[ours].shape, dtype)
+            self._shapes[ours] = jax.ShapeDtypeStruct(wanted[ours], dtype)
         self._tell_unused(known, family.unused)
         halves = sum(leaf.dtype == np.float16 for leaf in stored.shapes.values())
         if halves:

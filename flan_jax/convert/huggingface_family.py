@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from flan_jax.core.errors import UsageError, closest
+from flan_jax.models.model import Model
 
 Json = Mapping[str, Any]
 CONFIG = "config.json"
@@ -34,16 +33,19 @@ class Tensor:
 class Family:
     """One architecture: its configuration and its names, both ways."""
 
+    model: type[Model]
     # config.json and where it lies -> our model's configuration.
     read_config: Callable[["Fields"], Any]
     # Our model's configuration -> config.json, but for the dtype.
     write_config: Callable[[Any], dict[str, Any]]
-    # Shape of each parameter by our name, layers apart.
-    shapes: Callable[[Any], Mapping[str, jax.ShapeDtypeStruct]]
     # How each is stored, by our name.
     tensors: Callable[[Any], Mapping[str, Tensor]]
     # Tensors that some files have and no model uses.
     unused: frozenset[str] = frozenset()
+
+    def shapes(self, config: Any) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of each parameter by our name, layers apart."""
+        return {name: spec.shape for name, spec in self.model(config).param_specs().items()}
 
 
 class Fields:

@@ -8,14 +8,10 @@ says in files of transformers 4. Release 5 sets that to true in every file it wr
 built from its configuration whatever one asks for, and says `scale_decoder_outputs` instead.
 """
 
-import dataclasses
 from typing import Any
-
-import jax
 
 from flan_jax.convert.huggingface_family import Family, Fields, Tensor
 from flan_jax.core.errors import UsageError
-from flan_jax.core.tree import flatten
 from flan_jax.models.t5 import T5, T5Config
 
 # feed_forward_proj -> our activations, and what dense_act_fn says with it.
@@ -113,12 +109,6 @@ def write_config(config: T5Config) -> dict[str, Any]:
     )
 
 
-def shapes(config: T5Config) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns the shape of each parameter, layers apart."""
-    model = T5(dataclasses.replace(config, scan_layers=False))
-    return flatten(jax.eval_shape(model.init, jax.random.key(0)))
-
-
 def tensors(config: T5Config) -> dict[str, Tensor]:
     """Returns how each parameter is stored."""
     is_tied = config.logits_via_embedding
@@ -167,9 +157,9 @@ def _layer(stack: str, num_activations: int) -> dict[str, str]:
 
 
 FAMILY = Family(
+    T5,
     read_config,
     write_config,
-    shapes,
     tensors,
     # Stored by T5 1.0's first files: attention over the inputs has no position bias.
     unused=frozenset({"decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"}),
