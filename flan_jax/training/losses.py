@@ -4,11 +4,15 @@
 
 Formulas are those of `t5x/losses.py` without its one-hot targets. Sums over tokens are kept apart
 from what divides them, so that microbatches, hosts and log periods add up exactly.
+
+Logits are the largest arrays of a step: for 64 rows of 512 targets and 32,128 pieces 4.2 GB in
+float32, and their gradient as much again. `model_sums` takes some positions of each row at a time
+and computes their logits again in the backward pass.
 """
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +21,10 @@ from flan_jax.core import errors, ranges
 
 TOKENS = "tokens"
 MEMBER_MULTIPLE = 128  # mixtures of up to so many members share one compiled step
+
+_TARGETS, _WEIGHTS, _MEMBERS = _PER_TOKEN = (
+    "decoder_target_tokens", "decoder_loss_weights", "decoder_task_ids",
+)  # fmt: skip
 
 Sums = dict[str, jax.Array]
 
@@ -30,6 +38,10 @@ class LossConfig:
     # The summed loss is divided by this: None for nothing, as T5X; a constant; or 'tokens' for the
     # number of target tokens of the batch. Adafactor does not feel it; AdamW and norms do.
     loss_normalizing_factor: float | str | None = None
+    # Logits are computed for at most so many positions of each row at a time; None for all.
+    chunk_length: int | None = 128
+
+    MAY_CHANGE = ("chunk_length",)  # when a run goes on
 
     def __post_init__(self):
         factor = self.loss_normalizing_factor
@@ -41,6 +53,11 @@ class LossConfig:
             raise errors.UsageError(f"loss_normalizing_factor must be > 0, got {factor}")
         ranges.check("LossConfig", "[0, inf)", z_loss=self.z_loss)
         ranges.check("LossConfig", "[0, 1)", label_smoothing=self.label_smoothing)
+        chunk = self.chunk_length
+        if chunk is not None and (type(chunk) is not int or chunk < 1):
+            raise errors.UsageError(
+                f"LossConfig.chunk_length must be a positive integer or None, got {chunk!r}"
+            )
 
 
 def token_losses(
@@ -97,13 +114,13 @@ def loss_sums(
         `member_loss` and `member_weight` [num_members]. `loss` includes the z-loss and is divided
         by nothing.
     """
-    targets = batch["decoder_target_tokens"]
+    targets = batch[_TARGETS]
     losses, z_losses = token_losses(
         logits, targets, z_loss=config.z_loss, label_smoothing=config.label_smoothing
     )
-    weights = batch.get("decoder_loss_weights", targets != 0).astype(jnp.float32)
+    weights = batch.get(_WEIGHTS, targets != 0).astype(jnp.float32)
     losses = losses * weights
-    members = batch.get("decoder_task_ids", jnp.zeros_like(targets)).reshape(-1)
+    members = batch.get(_MEMBERS, jnp.zeros_like(targets)).reshape(-1)
     return {
         "loss": jnp.sum(losses),
         "z_loss": jnp.sum(z_losses * weights),
@@ -112,6 +129,54 @@ def loss_sums(
         "member_loss": jax.ops.segment_sum(losses.reshape(-1), members, num_members),
         "member_weight": jax.ops.segment_sum(weights.reshape(-1), members, num_members),
     }
+
+
+def model_sums(
+    config: LossConfig,
+    logits_of: Callable[[jax.Array], jax.Array],
+    features: jax.Array,
+    batch: Mapping[str, jax.Array],
+    num_members: int,
+) -> Sums:
+    """Returns the `loss_sums` of a model, whose logits are never held all at once.
+
+    Rows of up to `config.chunk_length` positions are computed whole. Longer ones are cut into equal
+    chunks, the last padded; each chunk has positions of all rows, so no device waits or sends.
+
+    Args:
+        config: the loss.
+        logits_of: [batch, positions, embed] -> float32 logits [batch, positions, vocab].
+        features: [batch, length, embed], what the model makes logits of.
+        batch: as of `loss_sums`.
+        num_members: as of `loss_sums`.
+    """
+    length = features.shape[1]
+    num_chunks = 1 if config.chunk_length is None else -(-length // config.chunk_length)
+    if num_chunks == 1:
+        return loss_sums(config, logits_of(features), batch, num_members)
+    # Zeros, with which the last chunk is padded, are padding and weigh nothing.
+    parts = {name: batch[name] for name in _PER_TOKEN if name in batch}
+    chunks = jax.tree.map(lambda x: _chunks(x, num_chunks), (features, parts))
+
+    # The chunk's logits are not kept for the backward pass but computed again.
+    @jax.checkpoint
+    def sums_of(chunk):
+        return loss_sums(config, logits_of(chunk[0]), chunk[1], num_members)
+
+    def add(total, chunk):
+        return jax.tree.map(jnp.add, total, sums_of(chunk)), None
+
+    shapes = jax.eval_shape(sums_of, jax.tree.map(lambda x: x[0], chunks))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.scan(add, zeros, chunks)[0]
+
+
+def _chunks(x: jax.Array, num_chunks: int) -> jax.Array:
+    """Returns `[num_chunks, batch, chunk, ...]` of `[batch, length, ...]`, padded with zeros."""
+    batch_size, length, *rest = x.shape
+    chunk = -(-length // num_chunks)
+    x = jnp.pad(x, ((0, 0), (0, num_chunks * chunk - length), *((0, 0) for _ in rest)))
+    return jnp.swapaxes(x.reshape(batch_size, num_chunks, chunk, *rest), 0, 1)
 
 
 def normalizer(config: LossConfig, weight: jax.Array) -> jax.Array | float:

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from flan_jax.core import axes, errors
 from flan_jax.core.tree import PyTree
-from flan_jax.models.t5 import T5
+from flan_jax.models.model import Model
 from flan_jax.parallel import arrays
 from flan_jax.parallel.rules import constrain
 from flan_jax.training import losses
@@ -33,7 +33,7 @@ Metrics = dict[str, jax.Array]
 class StepSpec:
     """All that the compiled step depends on beside shapes; hashable, a static argument."""
 
-    model: T5
+    model: Model
     optimizer: Optimizer
     loss: LossConfig
     num_microbatches: int = 1  # the batch is computed in so many parts, gradients summed
@@ -83,8 +83,8 @@ def train_step(
 
 def eval_step(params: PyTree, batch: Batch, *, spec: StepSpec) -> Metrics:
     """Returns the sums of `losses.loss_sums` for a batch, without dropout."""
-    logits = spec.model.apply(params, batch, train=False)
-    return losses.loss_sums(spec.loss, logits, batch, spec.num_members)
+    features = spec.model.features(params, batch, train=False)
+    return _sums(spec, params, features, batch)
 
 
 def count_tokens(batch: Batch) -> Metrics:
@@ -92,9 +92,14 @@ def count_tokens(batch: Batch) -> Metrics:
     targets = batch["decoder_target_tokens"]
     # A packed row numbers its examples from 1; an unpacked one is an example if it has a target.
     segments = batch.get("decoder_segment_ids", (targets != 0).astype(jnp.int32))
+    if "encoder_input_tokens" in batch:
+        is_input, is_target = batch["encoder_input_tokens"] != 0, targets != 0
+    else:  # one row of both, and the loss looks at targets alone
+        is_target = batch["decoder_loss_weights"] > 0
+        is_input = jnp.logical_and(segments > 0, jnp.logical_not(is_target))
     return {
-        "num_input_tokens": jnp.sum(batch["encoder_input_tokens"] != 0, dtype=jnp.float32),
-        "num_target_tokens": jnp.sum(targets != 0, dtype=jnp.float32),
+        "num_input_tokens": jnp.sum(is_input, dtype=jnp.float32),
+        "num_target_tokens": jnp.sum(is_target, dtype=jnp.float32),
         "num_examples": jnp.sum(jnp.max(segments, axis=-1), dtype=jnp.float32),
     }
 
@@ -129,8 +134,8 @@ def _gradient(
     """Returns the gradient of the summed loss, and the sums, over all microbatches."""
 
     def loss(params: PyTree, part: Batch, part_key: jax.Array) -> tuple[jax.Array, losses.Sums]:
-        logits = spec.model.apply(params, part, train=True, dropout_key=part_key)
-        sums = losses.loss_sums(spec.loss, logits, part, spec.num_members)
+        features = spec.model.features(params, part, train=True, dropout_key=part_key)
+        sums = _sums(spec, params, features, part)
         return sums["loss"], sums
 
     gradient = jax.grad(loss, has_aux=True)
@@ -148,6 +153,11 @@ def _gradient(
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), shapes)
     total, _ = jax.lax.scan(add, zeros, (parts, jnp.arange(spec.num_microbatches)))
     return total
+
+
+def _sums(spec: StepSpec, params: PyTree, features: jax.Array, batch: Batch) -> losses.Sums:
+    logits_of = functools.partial(spec.model.logits, params)
+    return losses.model_sums(spec.loss, logits_of, features, batch, spec.num_members)
 
 
 def _split(spec: StepSpec, name: str, rows: jax.Array) -> jax.Array:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The loss and its gradient against T5X's one-hot formula; sums, members and the normalizer."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,6 +96,77 @@ def test_without_weights_padding_does_not_count(logits_and_targets):
     np.testing.assert_allclose(sums["member_loss"][0], sums["loss"], rtol=1e-6)
 
 
+CONFIG = LossConfig(z_loss=1e-2, label_smoothing=0.1)
+
+
+def model_sums(chunk_length, kernel, features, batch):
+    config = LossConfig(z_loss=1e-2, label_smoothing=0.1, chunk_length=chunk_length)
+    logits_of = functools.partial(jnp.matmul, precision="highest")
+    return losses.model_sums(config, lambda x: logits_of(x, kernel), features, batch, 4)
+
+
+def features_and_batch(length):
+    rng = np.random.default_rng(0)
+    targets = rng.integers(1, VOCAB, (3, length))
+    targets[1, length // 2 :] = 0
+    batch = {
+        "decoder_target_tokens": targets,
+        "decoder_loss_weights": (targets != 0) & (rng.random((3, length)) < 0.7),
+        "decoder_task_ids": rng.integers(0, 4, (3, length)),
+        "encoder_input_tokens": rng.integers(1, VOCAB, (3, 2)),  # of another length
+    }
+    batch = {name: array.astype(np.int32) for name, array in batch.items()}
+    kernel = rng.normal(size=(6, VOCAB)).astype(np.float32)
+    return kernel, rng.normal(size=(3, length, 6)).astype(np.float32), batch
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("chunk_length", [1, 4, 12])
+def test_chunks_of_a_row_give_the_sums_and_gradients_of_all_at_once(chunk_length, weighted):
+    kernel, features, batch = features_and_batch(14)  # 4 and 12 do not divide it
+    if not weighted:
+        del batch["decoder_loss_weights"], batch["decoder_task_ids"]
+
+    def gradients(chunk_length):
+        def loss(kernel, features):
+            sums = model_sums(chunk_length, kernel, features, batch)
+            return sums["loss"], sums
+
+        return jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(kernel, features)
+
+    got, want = gradients(chunk_length), gradients(None)
+    for ours, plain in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert ours.dtype == plain.dtype
+        np.testing.assert_allclose(ours, plain, rtol=1e-6, atol=1e-6 * np.abs(plain).max())
+    logits = jnp.matmul(features, kernel, precision="highest")
+    sums = losses.loss_sums(CONFIG, logits, batch, 4)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), got[1], sums)
+
+
+def test_chunked_logits_are_never_whole():
+    kernel, features, batch = features_and_batch(14)
+
+    def arrays_of(chunk_length):
+        def loss(kernel, features):
+            return model_sums(chunk_length, kernel, features, batch)["loss"]
+
+        text = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(kernel, features).as_text()
+        return {n for n in range(1, 15) if f"tensor<3x{n}x{VOCAB}xf32>" in text}
+
+    assert arrays_of(None) == {14}
+    assert arrays_of(5) == {5}
+
+
+def test_rows_as_short_as_a_chunk_are_computed_as_ever():
+    kernel, features, batch = features_and_batch(14)
+
+    def program(chunk_length):
+        run = functools.partial(model_sums, chunk_length)
+        return jax.jit(run).lower(kernel, features, batch).as_text()
+
+    assert program(14) == program(None) != program(13)
+
+
 def test_normalizer():
     weight = jnp.float32(40.0)
     assert losses.normalizer(LossConfig(), weight) == 1.0
@@ -108,6 +181,7 @@ def test_normalizer():
     [
         ({"loss_normalizing_factor": "token"}, "'token' is unknown; give a number, 'tokens'"),
         ({"loss_normalizing_factor": 0.0}, "must be > 0, got 0.0"),
+        ({"chunk_length": 0}, "chunk_length must be a positive integer or None, got 0"),
         ({"label_smoothing": 1.0}, r"within \[0, 1\), got 1.0"),
     ],
 )

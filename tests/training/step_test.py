@@ -194,23 +194,24 @@ def on_one_device(tiny_params):
 
 
 @pytest.mark.parametrize(
-    ("rules", "data", "model", "num_microbatches"),
+    ("rules", "data", "model", "num_microbatches", "chunk_length"),
     [
-        ("replicated", 2, 1, 1),
-        ("replicated", 8, 1, 1),
-        ("fsdp", 4, 1, 2),
-        ("tensor", 1, 4, 1),
-        ("fsdp_tensor", 4, 2, 2),
-        ("fsdp_tensor", 2, 4, 1),
+        ("replicated", 2, 1, 1, None),
+        ("replicated", 8, 1, 1, 3),
+        ("fsdp", 4, 1, 2, 3),
+        ("tensor", 1, 4, 1, 4),
+        ("fsdp_tensor", 4, 2, 2, None),
+        ("fsdp_tensor", 2, 4, 1, 3),
     ],
 )
 def test_any_mesh_gives_one_devices_losses(
-    tiny_params, on_one_device, rules, data, model, num_microbatches
+    tiny_params, on_one_device, rules, data, model, num_microbatches, chunk_length
 ):
     batches = [random_batch(seed) for seed in range(3)]
     want, want_state = on_one_device
     mesh = make_mesh(MeshShape(data=data, model=model), jax.devices()[: data * model])
-    spec = tiny_spec(rules=rules, num_microbatches=num_microbatches)
+    loss = LossConfig(z_loss=1e-3, chunk_length=chunk_length)
+    spec = tiny_spec(rules=rules, num_microbatches=num_microbatches, loss=loss)
     got, state = run(spec, tiny_params, batches, mesh)
     for ours, theirs in zip(got, want, strict=True):
         for name in theirs:
