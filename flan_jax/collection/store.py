@@ -36,7 +36,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from flan_jax.collection import remote
+from flan_jax.collection import remote, token_files
 from flan_jax.core import errors, files
 from flan_jax.core.errors import DataError, FlanError, UsageError
 from flan_jax.core.progress import Progress
@@ -250,23 +250,7 @@ class TaskStore:
 
     def read(self, starts: Sequence[int], lengths: Sequence[int]) -> list[np.ndarray]:
         """Returns spans of the task's tokens, given by first token and number of tokens."""
-        dtype = self._store.dtype
-        size = dtype.itemsize
-        file = os.open(self._tokens_path, os.O_RDONLY)
-        try:
-            pieces = [
-                np.frombuffer(os.pread(file, size * length, size * start), dtype)
-                for start, length in zip(starts, lengths, strict=True)
-            ]
-        finally:
-            os.close(file)
-        for piece, start, length in zip(pieces, starts, lengths, strict=True):
-            if len(piece) != length:
-                raise DataError(
-                    f"{self._tokens_path} ends before token {start + length}; it was cut since "
-                    "the store was opened, build it again"
-                )
-        return pieces
+        return token_files.read_spans(self._tokens_path, self._store.dtype, starts, lengths)
 
     def text(self, index: int) -> dict[str, Any]:
         """Returns the record of an example: inputs, targets, references, meta, index."""

@@ -21,10 +21,14 @@ from flan_jax.core.errors import UsageError, unknown_name
 from flan_jax.core.progress import say
 from flan_jax.data import resuming, row_index
 from flan_jax.data.mixture import MAX_POSITION, MixtureState
-from flan_jax.data.packing import Batch
+from flan_jax.data.packing import Batch, RowPlan
 from flan_jax.data.windows import LAYOUTS, RowStream, Window, WindowPlanner
 
 STATE_FORMAT = 1
+
+# Positions of rows that are made at a time, one batch at least: so many that what a call of numpy
+# costs by itself counts little, so few that they stay in a processor's cache.
+_POSITIONS = 1 << 16
 
 _NUM_NAMED = 3  # tasks that the line about repeats names
 
@@ -121,6 +125,15 @@ def open_train(
     return TrainIterator(config, store, stream, identity, state, mine)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Made:
+    """Rows of a window that have been made, the next batches' too."""
+
+    window: int
+    rows: np.ndarray  # [num_rows] which of the window, ascending
+    batch: Batch
+
+
 class TrainIterator(Iterator[Batch]):
     """Endless batches of this process's rows. Close it, or use it in a `with` block."""
 
@@ -138,6 +151,7 @@ class TrainIterator(Iterator[Batch]):
         self._mine = mine
         self._windows = _open_windows(WindowPlanner(stream, self._window, start), config)
         self._current: Window | None = None
+        self._made = _Made(-1, np.zeros(0, np.int64), {})
         self._num_rows, self._num_tokens = 0, np.zeros(2, np.int64)
         # Whether to say when the first pass over a task ends, where none has; one process does.
         self._tells = mine.start == 0 and bool((self._counts <= self._schedule.num_examples).all())
@@ -175,7 +189,7 @@ class TrainIterator(Iterator[Batch]):
                 for mine in (self._mine.start, self._mine.stop)
             )
             if low < high:
-                parts.append(self._read_rows(window, low, high))
+                parts.append(self._take_rows(window, low, high))
             self._count(window, first, self._row)
             missing -= self._row - first
         self._step += 1
@@ -252,24 +266,37 @@ class TrainIterator(Iterator[Batch]):
             self._counts = self._current["counts"]
         return self._current
 
-    def _read_rows(self, window: Window, low: int, high: int) -> Batch:
-        splits = window["splits"][low : high + 1]
-        inside = slice(splits[0], splits[-1])
-        tasks = window["tasks"][inside]
-        inputs, targets = window["input_lengths"][inside], window["target_lengths"][inside]
-        return self._stream.pack_rows(
+    def _take_rows(self, window: Window, low: int, high: int) -> Batch:
+        """Returns rows of this process, `low` to `high` - 1 of the window."""
+        made = self._made
+        at = int(np.searchsorted(made.rows, low))
+        if made.window != self._window or at == len(made.rows) or made.rows[at] != low:
+            self._made = made = self._make_rows(window, low, high)
+            at = 0
+        return {name: rows[at : at + high - low] for name, rows in made.batch.items()}
+
+    def _make_rows(self, window: Window, low: int, high: int) -> "_Made":
+        """Makes rows, and with them this process's rows of the next batches in the window."""
+        mine, splits = np.arange(self._mine.start, self._mine.stop), window["splits"]
+        num_rows = _POSITIONS // sum(self._stream.row_lengths.values()) - (high - low)
+        batches = np.arange(max(num_rows // len(mine), 0)) * self._config.batch_size
+        rows = np.concatenate([np.arange(low, high), (self._row + batches[:, None] + mine).ravel()])
+        rows = rows[rows < len(splits) - 1]
+        plan = RowPlan(np.arange(splits[-1]), splits).permuted(rows)
+        tasks, starts, inputs, targets = (
+            window[name][plan.examples]
+            for name in ("tasks", "starts", "input_lengths", "target_lengths")
+        )
+        batch = self._stream.pack_rows(
             tokens=self._store.gather(
-                self._stream.split,
-                self.member_names,
-                tasks,
-                window["starts"][inside],
-                inputs + targets,
+                self._stream.split, self.member_names, tasks, starts, inputs + targets
             ),
             input_lengths=inputs,
             target_lengths=targets,
             task_ids=tasks,
-            splits=splits - splits[0],
+            splits=plan.splits,
         )
+        return _Made(self._window, rows, batch)
 
     def _count(self, window: Window, low: int, high: int) -> None:
         inside = slice(window["splits"][low], window["splits"][high])
