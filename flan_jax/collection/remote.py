@@ -38,7 +38,8 @@ def is_remote(path: str | os.PathLike) -> bool:
 def read_manifest(path: str, name: str) -> bytes | None:
     """Returns the content of the manifest of a remote store, None if there is none."""
     place = _epath(path) / name
-    return place.read_bytes() if place.exists() else None
+    with _reaching(place):
+        return place.read_bytes() if place.exists() else None
 
 
 def read_json(path: str, name: str) -> Any:
@@ -66,7 +67,8 @@ def local_copy(
 
     Raises:
         UsageError: there is no store.
-        DataError: a file is missing there, or is not the one that the manifest names.
+        DataError: a file is missing there, or is not the one that the manifest names, or the
+            bucket cannot be read.
     """
     content = read_manifest(path, manifest_name)
     if content is None:
@@ -136,8 +138,8 @@ def _copy_file(source: Any, target: Path, sha256: str) -> None:
     files.clear_temporary(target)  # of a process that was killed
     digest = hashlib.sha256()
     try:
-        with source.open("rb") as read, files.atomic_open(target, "wb") as write:
-            while chunk := read.read(_CHUNK_BYTES):
+        with files.atomic_open(target, "wb") as write:
+            for chunk in _chunks(source):
                 digest.update(chunk)
                 write.write(chunk)
             if digest.hexdigest() != sha256:
@@ -149,6 +151,28 @@ def _copy_file(source: Any, target: Path, sha256: str) -> None:
         raise DataError(
             f"{source} is missing, though the manifest names it; copy the store there again"
         ) from None
+
+
+def _chunks(source: Any) -> Iterator[bytes]:
+    with _reaching(source), source.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
+
+
+@contextlib.contextmanager
+def _reaching(place: Any) -> Iterator[None]:
+    """Turns whatever TensorFlow, gcsfs or s3fs raise when they cannot read into one line."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # noqa: BLE001 - each has errors of its own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{place} cannot be read ({reason}); see that this machine reaches it with your "
+            "credentials. TensorFlow opens it, or with EPATH_USE_TF=0 gcsfs or s3fs, to be "
+            "installed; or copy the store to a local folder"
+        ) from error
 
 
 def _epath(path: str) -> Any:

@@ -167,6 +167,12 @@ def test_jobs_refuse_a_foreign_manifest_in_one_line(bucket, content):
         jobs._finished_mixtures(URL)
 
 
+def test_what_cannot_be_reached_is_one_line():
+    """TensorFlow, which is installed, opens no s3:// paths; it says so without any network."""
+    with pytest.raises(DataError, match=r"s3://bucket/store/manifest.json cannot be read .*'s3'"):
+        Store.open("s3://bucket/store")
+
+
 def test_nothing_is_built_in_a_bucket(bucket, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="build it in a folder and copy that there"):
