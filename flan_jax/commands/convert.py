@@ -1,6 +1,6 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Converts a checkpoint's parameters between T5X's format, ours and Hugging Face's.
+"""Converts a checkpoint's parameters between T5X's format, ours and Hugging Face's; GGUF's in.
 
 What the source is, is found out, and so is the model where the source says it or its parameters
 show it; otherwise say it with --recipe or --gin_file. Numbers are copied as they are stored, one
@@ -59,7 +59,7 @@ class Format:
 
     is_at: Callable[[str], bool]
     read: Callable[[str], Source]
-    write: Callable[[Source, Target], None]
+    write: Callable[[Source, Target], None] | None  # None: it is read only
     has_step: bool = True  # its folders are called checkpoint_<step>
     may_stack: bool = True  # it can hold stacked layers
 
@@ -142,14 +142,29 @@ def _write_huggingface(source: Source, target: Target) -> None:
         say("convert: without --vocabulary there are no tokenizer files")
 
 
+def _gguf_is_at(path: str) -> bool:
+    from flan_jax.convert import gguf
+
+    return gguf.is_at(path)
+
+
+def _read_gguf(path: str) -> Source:
+    from flan_jax.convert import gguf
+
+    found = gguf.read(path)
+    return Source(path, found.leaves, config=found.config)
+
+
 # In the order in which they are looked for.
 FORMATS = {
+    "gguf": Format(_gguf_is_at, _read_gguf, None),
     "huggingface": Format(
         _huggingface_is_at, _read_huggingface, _write_huggingface, has_step=False, may_stack=False
     ),
     "t5x": Format(_t5x_is_at, _read_t5x, _write_t5x),
     "flan_jax": Format(_ours_is_at, _read_ours, _write_ours),
 }
+WRITTEN = tuple(name for name, known in FORMATS.items() if known.write)
 
 
 def _configs() -> dict[str, type]:
@@ -170,7 +185,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="its format (default: found out)",
     )
-    parser.add_argument("--to", required=True, choices=FORMATS, help="the format to write")
+    parser.add_argument("--to", required=True, choices=WRITTEN, help="the format to write")
     parser.add_argument("--out", required=True, help="the folder to make")
     parser.add_argument(
         "--scan_layers",
@@ -188,6 +203,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Converts."""
     target_format = FORMATS[args.to]
+    assert target_format.write, "--to takes no other"
     if args.scan_layers == "true" and not target_format.may_stack:
         raise UsageError(f"--scan_layers true: {args.to} holds layers apart; leave it out")
     if args.vocabulary and args.to != "huggingface":
@@ -254,7 +270,14 @@ def _config(args: argparse.Namespace, source: Source) -> Any:
         from flan_jax.convert import deducing
 
         found = deducing.t5_config(source.leaves.shapes)
-        say(f"convert: by its parameters it is a {found}; if not, give --recipe or --gin_file")
+        say(
+            f"convert: by its parameters a T5 of {found.num_encoder_layers} + "
+            f"{found.num_decoder_layers} layers, width {found.emb_dim}, {found.num_heads} heads of "
+            f"{found.head_dim}, MLP {found.mlp_dim} ({', '.join(found.mlp_activations)}), "
+            f"{found.vocab_size} rows of vocabulary, output "
+            f"{'tied' if found.logits_via_embedding else 'not tied'}; if it is another, give "
+            "--recipe or --gin_file"
+        )
         return found
     return source.config
 

@@ -256,20 +256,28 @@ class _T5XLeaves:
                 entry,
                 f"it is {found[1]}{list(found[0])} but {FILE} says {told[1]}{list(told[0])}",
             )
-        self._tell_of_absent_chunks(name, store)
+        self._check_chunks(name, entry, store)
         return store
 
-    def _tell_of_absent_chunks(self, name: str, store: tensorstore.TensorStore) -> None:
-        """Says how many chunks are not there: zarr takes them for zeros, and T5X writes them so."""
+    def _check_chunks(
+        self, name: str, entry: Mapping[str, Any], store: tensorstore.TensorStore
+    ) -> None:
+        """Refuses a parameter of which a chunk is not there: zarr would take it for zeros.
+
+        Of the optimizer's state it may be one: all zeros until a parameter had its first gradient.
+        """
         chunks = store.chunk_layout.read_chunk.shape
         wanted = math.prod(-(-size // c) for size, c in zip(store.shape, chunks, strict=True))
         keys = store.kvstore.list().result()
         stored = sum(not key.decode().split("/")[-1].startswith(".") for key in keys)
-        if stored < wanted:
-            say(
-                f"{self._folder}: {wanted - stored} of {wanted} chunks of {self._root}/{name} are "
-                "not stored; they count as zeros"
-            )
+        if stored >= wanted:
+            return
+        if self._root == PARAMS:
+            raise self._unreadable(name, entry, f"{wanted - stored} of {wanted} chunks are missing")
+        say(
+            f"{self._folder}: {wanted - stored} of {wanted} chunks of {self._root}/{name} are not "
+            "stored; they count as zeros"
+        )
 
     def _unreadable(self, name: str, entry: Mapping[str, Any], reason: str) -> FlanError:
         return FlanError(
@@ -309,7 +317,7 @@ def _write_array(folder: str, name: str, array: np.ndarray) -> np.ndarray | dict
             "shape": list(array.shape),
         },
     }
-    here = spec | {"kvstore": _kvstore(f"{folder}/{place}"), "store_data_equal_to_fill_value": True}
+    here = spec | {"kvstore": _kvstore(f"{folder}/{place}")}
     try:
         tensorstore.open(here, create=True).result().write(array).result()
     except (ValueError, OSError) as error:

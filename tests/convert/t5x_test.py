@@ -29,6 +29,7 @@ def make_arrays(dtype=np.float32):
         "target/encoder/encoder_norm/scale": rng.standard_normal(5).astype(dtype),
         "target/decoder/layers/mlp/wi/kernel": rng.standard_normal((4, 3, 6)).astype(dtype),
         "target/decoder/logits_dense/kernel": rng.standard_normal((6, 2)).astype(dtype),
+        "target/zeros": np.zeros((3, 2), dtype),
         f"state/{STATE}/v_row": rng.standard_normal(5).astype(np.float32),
         f"state/{STATE}/v_col": rng.standard_normal(7).astype(np.float32),
         f"state/{STATE}/v": np.zeros(1, np.float32),
@@ -184,6 +185,10 @@ def other_shape(folder, place):
             lambda folder, place: shutil.rmtree(place),
             rf"checkpoint_5: target/{KERNEL} is missing, there is no zarr array in target\.enc",
         ),
+        (
+            lambda folder, place: (place / "0.1").unlink(),
+            rf"target/{KERNEL} cannot be read \(1 of 4 chunks are missing\)",
+        ),
         (other_shape, r"it is float32\[5, 9\] but checkpoint says float32\[5, 7\]"),
         (
             lambda folder, place: (place / ".zarray").write_text("{"),
@@ -199,12 +204,12 @@ def test_damage_is_one_line_with_file_and_leaf(tmp_path, damage, text):
     assert "\n" not in str(caught.value) and "copy the checkpoint again" in str(caught.value)
 
 
-def test_chunks_that_are_not_stored_are_told_of(tmp_path, capfd):
-    params = t5x.open_checkpoint(
-        damaged(tmp_path, lambda _, place: (place / "0.1").unlink())
-    ).params
-    assert not params.read(KERNEL)[:3, 4:].any()
-    assert f"1 of 4 chunks of target/{KERNEL} are not stored" in capfd.readouterr().err
+def test_a_chunk_of_the_state_that_is_not_stored_is_told_of(tmp_path, capfd):
+    """It may be zeros; a parameter's is missing."""
+    place = f"state.{STATE.replace('/', '.')}.v_row"
+    folder = damaged(tmp_path, lambda folder, _: (folder / place / "1").unlink())
+    assert not t5x.open_checkpoint(folder).state.read(f"{STATE}/v_row")[3:].any()
+    assert f"1 of 2 chunks of state/{STATE}/v_row are not stored" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

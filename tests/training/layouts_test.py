@@ -89,14 +89,16 @@ def test_only_the_parts_of_this_process_are_read(native, monkeypatch):
 
     def read(self, name, index=None):
         array = real(self, name, index)
-        reads.append((name, array.shape))
+        reads.append((name, str(index), array.shape))
         return array
 
     monkeypatch.setattr(t5x._T5XLeaves, "read", read)
     load(native[0] / "apart")
     # 1024 x 64 over 2 (tensor) x 4 (FSDP): eight parts, none twice.
-    parts = [shape for name, shape in reads if name == "token_embedder/embedding"]
+    parts = [shape for name, _, shape in reads if name == "token_embedder/embedding"]
     assert parts == [(512, 16)] * 8
+    # What devices hold the same of is read once for all of them.
+    assert len({(name, index) for name, index, _ in reads}) == len(reads) < 8 * 52
 
 
 def test_what_is_missing_or_unknown_is_an_error_unless_named(native, capsys):
