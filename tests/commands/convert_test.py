@@ -166,7 +166,7 @@ def test_refusals_are_one_line_and_leave_nothing(tmp_path, capsys):
     native = make_native(tmp_path / "native" / "checkpoint_7", make_arrays(CONFIG))
     source, out = ["--source", native], ["--out", str(tmp_path / "out")]
     run("--source", tmp_path / "none", "--to", "t5x", *out, code=2)
-    assert "no checkpoint of a known format (huggingface, t5x, flan_jax)" in line(capsys)
+    assert "no checkpoint of a known format (gguf, huggingface, t5x, flan_jax)" in line(capsys)
     run(*source, "--to", "t5x", "--out", tmp_path / "native", code=2)
     assert "checkpoint_7 exists already" in line(capsys)
     run(*source, "--from", "flan_jax", "--to", "t5x", *out, code=2)
@@ -185,7 +185,7 @@ def test_refusals_are_one_line_and_leave_nothing(tmp_path, capsys):
     run("--source", tmp_path / "checkpoint_1", "--to", "huggingface", *out, code=2)
     assert "the parameters are no T5's: there is no token_embedder/embedding" in line(capsys)
     shutil.rmtree(os.path.join(native, "target.encoder.layers_1.mlp.wo.kernel"))
-    for to in convert.FORMATS:
+    for to in convert.WRITTEN:
         run(*source, "--to", to, *out, code=1)
         assert "target/encoder/layers_1/mlp/wo/kernel is missing" in line(capsys)
     assert sorted(os.listdir(tmp_path)) == ["checkpoint_1", "native", "out"]
