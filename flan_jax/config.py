@@ -29,6 +29,8 @@ CONFIGURABLES = {
     "SeqioInput": "flan_jax.data.seqio_loader:SeqioInput",
     "T5": "flan_jax.models.t5:T5",
     "T5Config": "flan_jax.models.t5:T5Config",
+    "DecoderLM": "flan_jax.models.decoder:DecoderLM",
+    "DecoderConfig": "flan_jax.models.decoder_network:DecoderConfig",
     "MeshShape": "flan_jax.parallel.mesh:MeshShape",
     "Adafactor": "flan_jax.training.optimizers:Adafactor",
     "AdamW": "flan_jax.training.optimizers:AdamW",
@@ -59,12 +61,15 @@ class Macro:
 
 
 MACROS = {
+    "MODEL": Macro("model; the files of gin/models bind it", "@T5()"),
     "MIXTURE_OR_TASK_NAME": Macro("SeqIO mixture or task to finetune on", "mini_all", True),
     "MIXTURE_OR_TASK_MODULE": Macro("module that registers it", "tasks.mini.mixtures", True),
     "TASK_FEATURE_LENGTHS": Macro("tokens per packed row", "{'inputs': 2048, 'targets': 512}"),
     "TRAIN_STEPS": Macro("optimizer steps of this run", "38000"),
     "MODEL_DIR": Macro("folder for checkpoints, metrics and predictions", "runs/xl", True),
-    "INITIAL_CHECKPOINT_PATH": Macro("checkpoint to start from; '' for none", "runs/base", True),
+    "INITIAL_CHECKPOINT_PATH": Macro(
+        "checkpoint to start from, ours or T5X's; '' for none", "runs/base", True
+    ),
     "CHECKPOINT_PATH": Macro("checkpoint to evaluate: a MODEL_DIR or one step", "runs/xl", True),
     "DROPOUT_RATE": Macro("dropout of every layer", "0.05"),
     "BATCH_SIZE": Macro("packed rows per step, over all devices", "64"),

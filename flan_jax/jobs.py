@@ -30,7 +30,7 @@ from flan_jax.data.seqio_loader import SeqioInput
 from flan_jax.data.windows import LAYOUTS
 from flan_jax.evals import runner
 from flan_jax.evals.runner import EvalConfig, Evaluation
-from flan_jax.models.t5 import T5
+from flan_jax.models.model import Model
 from flan_jax.parallel import arrays, hosts
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.rules import preset
@@ -140,7 +140,7 @@ def _finished_mixtures(path: str) -> set[str] | None:
 
 def train(
     *,
-    model: T5,
+    model: Model,
     data: TrainInput | SeqioInput,
     config: TrainConfig,
     build: BuildStore | None = None,
@@ -163,10 +163,10 @@ def train(
     hosts.join()
     if isinstance(data, SeqioInput):
         return _train_on_seqio(model, data, config, evaluation, operative_config)
-    if data.layout != LAYOUTS[0]:
+    if data.layout != model.LAYOUT:
         raise errors.UsageError(
-            f"TrainInput.layout {data.layout!r} is for decoder-only models, and T5 is none; leave "
-            "it out"
+            f"TrainInput.layout {data.layout!r} does not suit the model, a "
+            f"{type(model).__name__}; set it to {model.LAYOUT!r}"
         )
     _say_if_not_adapted(config.initial_checkpoint_path)
     with hosts.all_or_none():
@@ -182,6 +182,7 @@ def train(
             names=names,
             batch_size=data.batch_size,
             feature_lengths=dict(data.feature_lengths or store.feature_lengths),
+            layout=data.layout,
             num_examples=config.eval_examples,
             **arrays.place(model.rules or preset(config.rules), make_mesh(config.mesh)),
         )
@@ -211,7 +212,7 @@ def _say_if_not_adapted(path: str) -> None:
 
 
 def _train_on_seqio(
-    model: T5,
+    model: Model,
     data: SeqioInput,
     config: TrainConfig,
     evaluation: EvalConfig | None,
@@ -222,6 +223,11 @@ def _train_on_seqio(
             raise errors.UsageError(
                 "train.evaluation needs a token store, and train.data is a SeqIO mixture; leave "
                 "it out, and run flan-jax eval afterwards"
+            )
+        if model.LAYOUT != LAYOUTS[0]:
+            raise errors.UsageError(
+                f"SeqIO's batches are for encoder-decoders, and the model is a "
+                f"{type(model).__name__}; train it from a token store (runs/finetune.gin)"
             )
         files.check_folder(config.model_dir, "MODEL_DIR")
         vocabulary = load_vocabulary(data.vocabulary).facts()
@@ -241,7 +247,7 @@ def _train_on_seqio(
 
 def evaluate(
     *,
-    model: T5,
+    model: Model,
     store: str,
     out: str,
     config: EvalConfig,
@@ -273,7 +279,7 @@ def evaluate(
 
 def infer(
     *,
-    model: T5,
+    model: Model,
     vocabulary: str,
     checkpoint_path: str,
     feature_lengths: Mapping[str, int],
@@ -351,7 +357,7 @@ def read_prompts(path: str) -> list[dict[str, Any]]:
 class _Evaluator:
     """Evaluates parameters of one model; the loop's hook, and what `evaluate` calls."""
 
-    def __init__(self, model: T5, store: Store, config: EvalConfig, folder: Path):
+    def __init__(self, model: Model, store: Store, config: EvalConfig, folder: Path):
         self._store, self._config, self._folder = store, config, folder
         self._model = model
         self._vocabulary = _vocabulary_of(store)
@@ -391,12 +397,12 @@ def _vocabulary_of(store: Store) -> Vocabulary:
     return vocabulary
 
 
-def _check_model(model: T5, store: Store) -> None:
+def _check_model(model: Model, store: Store) -> None:
     """Checks that every token id of the store has a row in the model's embedding table."""
     _check_rows(model, store.vocabulary, str(store.path))
 
 
-def _check_rows(model: T5, vocabulary: Mapping[str, Any], of: str) -> None:
+def _check_rows(model: Model, vocabulary: Mapping[str, Any], of: str) -> None:
     rows = model.config.vocab_size
     if rows < vocabulary["size"]:
         raise errors.UsageError(
@@ -405,13 +411,15 @@ def _check_rows(model: T5, vocabulary: Mapping[str, Any], of: str) -> None:
         )
 
 
-def _restore(model: T5, checkpoint_path: str, vocabulary: Mapping[str, Any]) -> tuple[PyTree, int]:
+def _restore(
+    model: Model, checkpoint_path: str, vocabulary: Mapping[str, Any]
+) -> tuple[PyTree, int]:
     """Returns the parameters of a checkpoint, on one device, and its total step."""
     path = checkpoints.find(checkpoint_path)
     checkpoints.check_vocabulary(path, vocabulary)
     one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
-    def abstract(of: T5) -> PyTree:
+    def abstract(of: Model) -> PyTree:
         return jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one),
             jax.eval_shape(of.init, jax.random.key(0)),

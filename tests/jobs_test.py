@@ -10,7 +10,12 @@ import pytest
 import gin
 from flan_jax import jobs, main
 from flan_jax.core.errors import DataError, UsageError
+from flan_jax.data.seqio_loader import SeqioInput
 from flan_jax.evals import scores as scores_lib
+from flan_jax.models.decoder import DecoderLM
+from flan_jax.models.decoder_presets import decoder_config
+from flan_jax.training.loop import TrainConfig
+from flan_jax.training.optimizers import AdamW
 
 # These build a store and compile a model: a few seconds each.
 pytestmark = pytest.mark.slow
@@ -39,11 +44,11 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("job")
 
 
-def run(folder, command, *argv, steps=4, code=0):
+def run(folder, command, *argv, steps=4, code=0, recipe="mini", model="model"):
     got = main.main(
         [
-            command, "--recipe", "mini", f"--gin.STORE_DIR={folder}/store",
-            f"--gin.MODEL_DIR={folder}/model", f"--gin.TRAIN_STEPS={steps}", *SMALL, *argv,
+            command, "--recipe", recipe, f"--gin.STORE_DIR={folder}/store",
+            f"--gin.MODEL_DIR={folder}/{model}", f"--gin.TRAIN_STEPS={steps}", *SMALL, *argv,
         ]
     )  # fmt: skip
     assert got == code
@@ -205,6 +210,41 @@ def test_a_seqio_mixture_is_trained_on_without_a_store(tmp_path, capsys):
     assert "4 of 4 tasks are in no SeqIO cache" in capsys.readouterr().err
 
 
-def test_a_decoder_layout_is_refused_for_t5(folder, capsys):
+def test_a_decoder_is_trained_evaluated_and_asked(folder, capsys):
+    decoder = dict(recipe="mini_decoder", model="decoder", steps=2)
+    run(folder, "train", **decoder)
+    run(folder, "train", **decoder | dict(steps=4))
+    assert "going on from" in capsys.readouterr().err
+    lines = (folder / "decoder" / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    losses = [row["loss"] for row in rows if row["kind"] == "train"]
+    assert len(losses) == 4 and losses[-1] < losses[0]
+    assert "loss" in next(row for row in rows if row["kind"] == "eval")
+    path, out = f"--gin.CHECKPOINT_PATH={folder}/decoder", folder / "decoder_scores"
+    run(folder, "eval", path, "--out", str(out), **decoder)
+    means = [r for r in scores_lib.read_scores(out / "scores.csv") if r.subtask == scores_lib.MEAN]
+    assert {row.benchmark for row in means} == {"held_in", "held_out_combination", "held_out_skill"}
+    prompts, answers = folder / "asked.txt", folder / "answers.jsonl"
+    prompts.write_text("Anna has two cats.\nHow many?\n")
+    run(folder, "infer", path, "--input", str(prompts), "--output", str(answers), **decoder)
+    rows = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert [set(row) for row in rows] == [{"inputs", "prediction"}] * 2
+
+
+def test_a_layout_that_does_not_suit_the_model_is_refused(folder, capsys):
     run(folder, "train", "--gin.TrainInput.layout='decoder'", code=2)
-    assert "for decoder-only models" in capsys.readouterr().err
+    assert "does not suit the model, a T5; set it to 'encoder_decoder'" in capsys.readouterr().err
+    layout = "--gin.TrainInput.layout='encoder_decoder'"
+    run(folder, "train", layout, recipe="mini_decoder", code=2)
+    assert "a DecoderLM; set it to 'decoder'" in capsys.readouterr().err
+
+
+def test_seqio_batches_are_refused_for_a_decoder(tmp_path):
+    model = DecoderLM(decoder_config("tiny_decoder", vocab_size=384))
+    data = SeqioInput(
+        mixture="mini_4", module_imports=("tasks.mini.mixtures",), vocabulary="bytes", batch_size=2,
+        feature_lengths={"inputs": 64, "targets": 8},
+    )  # fmt: skip
+    config = TrainConfig(optimizer=AdamW(), model_dir=str(tmp_path / "model"), train_steps=1)
+    with pytest.raises(UsageError, match="for encoder-decoders, and the model is a DecoderLM"):
+        jobs.train(model=model, data=data, config=config)

@@ -6,6 +6,7 @@ Shapes are few and fixed, so that each compiles once: prompts are sorted by leng
 one of the given lengths; a short last batch is filled up with empty rows.
 """
 
+import functools
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,14 @@ from flan_jax.data import packing
 from flan_jax.data.packing import Batch
 
 WINDOW_EXAMPLES = 8192
+
+# What plans, packs and makes empty rows of each of `windows.LAYOUTS`.
+_PACKERS = {
+    "encoder_decoder": (packing.plan_rows, packing.pack_rows, packing.empty_rows),
+    "decoder": (
+        packing.plan_decoder_rows, packing.pack_decoder_rows, packing.empty_decoder_rows,
+    ),
+}  # fmt: skip
 
 
 def eval_batches(
@@ -73,6 +82,7 @@ def loss_batches(
     batch_size: int,
     split: str = "validation",
     feature_lengths: dict[str, int] | None = None,
+    layout: str = "encoder_decoder",
     num_examples: int | None = None,
     process_index: int = 0,
     process_count: int = 1,
@@ -86,6 +96,7 @@ def loss_batches(
         batch_size: rows of a batch over all processes; the last is filled with empty rows.
         split: the split to read.
         feature_lengths: tokens of `inputs` and `targets` a row holds; None: the store's.
+        layout: of the rows, as in `TrainInput`.
         num_examples: examples of each task, its first ones; None: all.
         process_index: which of the processes this is; it gets its part of each batch.
         process_count: how many processes share a batch.
@@ -95,23 +106,27 @@ def loss_batches(
             f"batch_size {batch_size} must be > 0 and a multiple of {process_count} processes"
         )
     feature_lengths = feature_lengths or store.feature_lengths
-    lengths = {"max_input": feature_lengths["inputs"], "max_target": feature_lengths["targets"]}
+    max_input, max_target = feature_lengths["inputs"], feature_lengths["targets"]
+    lengths = {"max_input": max_input, "max_target": max_target}
+    if layout == "decoder":
+        lengths = {"max_length": max_input + max_target}
+    plan, pack, empty = (functools.partial(made, **lengths) for made in _PACKERS[layout])
     per_host = batch_size // process_count
     mine = slice(process_index * per_host, (process_index + 1) * per_host)
-    waiting = packing.empty_rows(0, **lengths)
-    for rows in _packed_windows(store, names, split, num_examples, lengths):
-        waiting = _concatenate(waiting, rows)
+    waiting = empty(0)
+    for window in _windows(store, names, split, num_examples):
+        waiting = _concatenate(waiting, _pack(store, names, split, *window, plan, pack))
         while len(waiting["decoder_loss_weights"]) >= batch_size:
             yield {name: rows[:batch_size][mine] for name, rows in waiting.items()}
             waiting = {name: rows[batch_size:] for name, rows in waiting.items()}
     num_left = len(waiting["decoder_loss_weights"])
     if num_left:
-        last = _concatenate(waiting, packing.empty_rows(batch_size - num_left, **lengths))
+        last = _concatenate(waiting, empty(batch_size - num_left))
         yield {name: rows[mine] for name, rows in last.items()}
 
 
-def _packed_windows(store, names, split, num_examples, lengths) -> Iterator[Batch]:
-    """Yields the packed rows of each window of the split's examples, task after task."""
+def _windows(store, names, split, num_examples) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields windows of the split's examples, task after task: which task, which of its own."""
     stored = set(store.tasks(split))
     present = [i for i, name in enumerate(names) if name in stored]
     if not present:
@@ -125,23 +140,23 @@ def _packed_windows(store, names, split, num_examples, lengths) -> Iterator[Batc
     examples = np.concatenate([np.arange(size) for size in sizes])
     for start in range(0, len(tasks), WINDOW_EXAMPLES):
         window = slice(start, start + WINDOW_EXAMPLES)
-        yield _pack(store, names, split, tasks[window], examples[window], lengths)
+        yield tasks[window], examples[window]
 
 
-def _pack(store, names, split, tasks, examples, lengths) -> Batch:
+def _pack(store, names, split, tasks, examples, plan_rows, pack_rows) -> Batch:
     inputs, targets, starts = np.zeros((3, len(tasks)), np.int64)
     for task in np.unique(tasks):
         here, stored = tasks == task, store.task(names[task], split)
         starts[here] = stored.offsets[examples[here]]
         inputs[here] = stored.input_lengths[examples[here]]
         targets[here] = stored.target_lengths[examples[here]]
-    plan = packing.plan_rows(inputs, targets, **lengths)
+    plan = plan_rows(inputs, targets)
     order = plan.examples
-    return packing.pack_rows(
+    return pack_rows(
         tokens=store.gather(
             split, names, tasks[order], starts[order], inputs[order] + targets[order]),
         input_lengths=inputs[order], target_lengths=targets[order],
-        task_ids=tasks[order], splits=plan.splits, **lengths,
+        task_ids=tasks[order], splits=plan.splits,
     )  # fmt: skip
 
 

@@ -1,9 +1,10 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Decoding: from inputs to tokens, in one compiled loop with a key-value cache.
+"""Decoding: from prompts to tokens, in one compiled loop with a key-value cache.
 
-The loop knows nothing of how a token is chosen; `greedy` gives it the best token. A call compiles
-once per model and shape, so callers pad inputs to a few lengths and batches to one size.
+The loop knows neither the model's family nor how a token is chosen; `greedy` gives it the best
+token. A call compiles once per model and shape, so callers pad prompts to a few lengths and batches
+to one size.
 """
 
 import functools
@@ -21,9 +22,11 @@ PAD_ID = 0
 class Decoder(Protocol):
     """What decoding asks of a model; it must be hashable, to be a static argument of jit."""
 
-    def init_cache(
-        self, params: PyTree, encoder_input_tokens: jax.Array, *, max_length: int
-    ) -> Any:
+    def first_tokens(self, prompts: jax.Array) -> jax.Array:
+        """Returns `[batch]` int32, the tokens before the first position."""
+        ...
+
+    def init_cache(self, params: PyTree, prompts: jax.Array, *, max_length: int) -> Any:
         """Returns a cache for `max_length` positions."""
         ...
 
@@ -43,7 +46,7 @@ class Select(Protocol):
 def greedy(
     model: Decoder,
     params: PyTree,
-    encoder_input_tokens: jax.Array,
+    prompts: jax.Array,
     *,
     max_length: int,
     eos_id: int,
@@ -51,21 +54,21 @@ def greedy(
     """Returns the most likely token at each position, up to and including the end of sequence.
 
     Args:
-        model: for example a `models.t5.T5`.
+        model: a `models.t5.T5` or a `models.decoder.DecoderLM`.
         params: its parameters.
-        encoder_input_tokens: `[batch, length]` int32, one example a row, padded with 0.
+        prompts: `[batch, length]` int32, one a row, padded with 0 at the end.
         max_length: positions to decode at most; the loop ends earlier when all rows have ended.
         eos_id: the token that ends a sequence.
 
     Returns:
         `[batch, max_length]` int32: the tokens, `eos_id` last if the row ended, then 0.
     """
-    shape = jnp.shape(encoder_input_tokens)
+    shape = jnp.shape(prompts)
     if len(shape) != 2:
-        raise UsageError(f"greedy: encoder_input_tokens must be [batch, length], got shape {shape}")
+        raise UsageError(f"greedy: prompts must be [batch, length], got shape {shape}")
     if max_length < 1:
         raise UsageError(f"greedy: max_length must be at least 1, got {max_length}")
-    return generate(model, params, encoder_input_tokens, best, max_length=max_length, eos_id=eos_id)
+    return generate(model, params, prompts, best, max_length=max_length, eos_id=eos_id)
 
 
 def best(logits: jax.Array, position: jax.Array) -> jax.Array:
@@ -78,15 +81,15 @@ def best(logits: jax.Array, position: jax.Array) -> jax.Array:
 def generate(
     model: Decoder,
     params: PyTree,
-    encoder_input_tokens: jax.Array,
+    prompts: jax.Array,
     select: Select,
     *,
     max_length: int,
     eos_id: int,
 ) -> jax.Array:
     """Decodes with `select` choosing each token; arguments and result as in `greedy`."""
-    batch_size = encoder_input_tokens.shape[0]
-    cache = model.init_cache(params, encoder_input_tokens, max_length=max_length)
+    batch_size = prompts.shape[0]
+    cache = model.init_cache(params, prompts, max_length=max_length)
     tokens = jnp.full((max_length, batch_size), PAD_ID, jnp.int32)
 
     def unfinished(state) -> jax.Array:
@@ -102,7 +105,7 @@ def generate(
 
     start = (
         jnp.zeros((), jnp.int32),
-        jnp.full((batch_size,), PAD_ID, jnp.int32),  # T5 starts from padding
+        model.first_tokens(prompts),
         jnp.zeros((batch_size,), bool),
         tokens,
         cache,

@@ -19,14 +19,14 @@ from flan_jax.convert import t5x
 from flan_jax.convert.leaves import Leaves, is_stacked, laid_out
 from flan_jax.core.progress import Progress, say
 from flan_jax.core.tree import PyTree, flatten, unflatten
+from flan_jax.models.model import Model
 from flan_jax.models.stacking import stack, unstack
-from flan_jax.models.t5 import T5
 from flan_jax.training import checkpoints, params_files
 from flan_jax.training.optimizers import Optimizer
 from flan_jax.training.state import TrainState, abstract_state
 
 
-def convert_state(state: TrainState, model: T5, optimizer: Optimizer, mesh: Mesh) -> TrainState:
+def convert_state(state: TrainState, model: Model, optimizer: Optimizer, mesh: Mesh) -> TrainState:
     """Returns a state of `model.other_layout` as `model` stores it, sharded for `mesh`."""
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(model, optimizer, mesh))
     stacked = model if model.config.scan_layers else model.other_layout
@@ -40,7 +40,7 @@ def convert_state(state: TrainState, model: T5, optimizer: Optimizer, mesh: Mesh
 
 def load_params(
     path: str,
-    model: T5,
+    model: Model,
     abstract: PyTree,
     other: PyTree,
     *,

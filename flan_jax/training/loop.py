@@ -24,7 +24,7 @@ from flan_jax.core.progress import Progress, say
 from flan_jax.core.tree import PyTree
 from flan_jax.data import loader
 from flan_jax.data.loader import TrainInput
-from flan_jax.models.t5 import T5
+from flan_jax.models.model import Model
 from flan_jax.parallel import arrays, hosts
 from flan_jax.parallel.mesh import MeshShape, make_mesh
 from flan_jax.parallel.rules import preset, resolve
@@ -144,7 +144,7 @@ class TrainIterator(Protocol):
 
 def train(
     *,
-    model: T5,
+    model: Model,
     data: TrainInput,
     config: TrainConfig,
     eval_batches: Callable[[], Iterable[HostBatch]] | None = None,
@@ -221,7 +221,7 @@ def train(
         return run.train()
 
 
-def step_spec(model: T5, config: TrainConfig, *, batch_size: int, mesh: Mesh) -> StepSpec:
+def step_spec(model: Model, config: TrainConfig, *, batch_size: int, mesh: Mesh) -> StepSpec:
     """Returns what the loop compiles its step from, for the fewest mixture members.
 
     Args:
@@ -244,7 +244,7 @@ def step_spec(model: T5, config: TrainConfig, *, batch_size: int, mesh: Mesh) ->
     )
 
 
-def _check_mesh(model: T5, batch_size: int, num_parts: int, mesh: Mesh) -> None:
+def _check_mesh(model: Model, batch_size: int, num_parts: int, mesh: Mesh) -> None:
     """Raises a `UsageError` for what would not divide over the mesh, before anything compiles."""
     if batch_size % num_parts:
         raise errors.UsageError(
@@ -261,7 +261,7 @@ def _check_mesh(model: T5, batch_size: int, num_parts: int, mesh: Mesh) -> None:
 
 
 def _start(
-    model: T5,
+    model: Model,
     config: TrainConfig,
     checkpoints: Checkpoints,
     key: jax.Array,
@@ -381,9 +381,10 @@ class _Run:
         return arrays.global_batch(rows, self.spec.model.rules, self.mesh)
 
     def _estimate_flops(self, batch: Mapping[str, jax.Array]) -> float:
+        encoder = batch.get("encoder_input_tokens")  # a decoder-only model has none
         return metrics.step_flops(
             self.state.params,
-            num_encoder_positions=batch["encoder_input_tokens"].size,
+            num_encoder_positions=0 if encoder is None else encoder.size,
             num_decoder_positions=batch["decoder_target_tokens"].size,
             tied_output=self.spec.model.config.logits_via_embedding,
         )

@@ -93,6 +93,27 @@ def test_loss_batches_are_one_pass_with_an_empty_end(make_store, monkeypatch, wi
     assert len(batches) == -(-num_rows // 8)
 
 
+def test_loss_batches_for_a_decoder_hold_inputs_and_targets_in_one_row(make_store):
+    store = make_store(SIZES)
+    batches = list(features.loss_batches(store, names=NAMES, batch_size=8, layout="decoder"))
+    lengths = store.feature_lengths
+    width = lengths["inputs"] + lengths["targets"]
+    assert all(rows.shape == (8, width) for batch in batches for rows in batch.values())
+    for name, weighs in (("inputs", 0), ("targets", 1)):
+        chosen = [
+            batch["decoder_target_tokens"][
+                (batch["decoder_segment_ids"] > 0) & (batch["decoder_loss_weights"] == weighs)
+            ]
+            for batch in batches
+        ]
+        stored = [
+            store.task(task, "validation").example(i)[name == "targets"]
+            for task, size in (("a", 30), ("c", 11))
+            for i in range(size)
+        ]
+        assert sorted(np.concatenate(chosen)) == sorted(np.concatenate(stored)), name
+
+
 def test_the_last_loss_batch_ends_with_rows_of_no_weight(make_store):
     store = make_store({"a": {"validation": 1}})
     (batch,) = features.loss_batches(store, names=["a"], batch_size=3)

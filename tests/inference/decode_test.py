@@ -3,7 +3,6 @@
 """Decoding with a cache against the full forward pass, position by position."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -13,34 +12,65 @@ import pytest
 from flan_jax.core.errors import UsageError
 from flan_jax.core.tree import flatten, unflatten
 from flan_jax.inference import decode
+from flan_jax.models.decoder import DecoderLM
+from flan_jax.models.decoder_network import DecoderConfig
 from flan_jax.models.t5 import T5, T5Config
 
 CONFIG = T5Config(
     vocab_size=32, emb_dim=16, num_heads=2, head_dim=8, num_encoder_layers=1, num_decoder_layers=2,
     mlp_dim=24, dtype="float32",
 )  # fmt: skip
+PALM = DecoderConfig(
+    vocab_size=32, emb_dim=16, num_heads=2, head_dim=8, num_layers=2, mlp_dim=24, dtype="float32"
+)
+LLAMA = dataclasses.replace(
+    PALM, num_heads=4, num_kv_heads=2, block="serial", norm="rms", rotary_pairing="halves",
+    logits_via_embedding=False, scale_logits=False,
+)  # fmt: skip
+MODELS = {
+    "t5": T5(CONFIG),
+    "t5_scanned": T5(dataclasses.replace(CONFIG, scan_layers=True)),
+    "palm": DecoderLM(PALM),
+    "u_palm_scanned": DecoderLM(dataclasses.replace(PALM, prefix_lm=True, scan_layers=True)),
+    "llama_scanned": DecoderLM(dataclasses.replace(LLAMA, scan_layers=True)),
+}
 LENGTH = 9
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["loop", "scan"])
+@pytest.fixture(scope="module", params=MODELS)
 def model(request):
-    return T5(dataclasses.replace(CONFIG, scan_layers=request.param))
+    return MODELS[request.param]
 
 
 @pytest.fixture(scope="module")
 def params(model):
-    rng = np.random.default_rng(0)
-    shapes = flatten(jax.eval_shape(T5(CONFIG).init, jax.random.key(0)))
+    rng = np.random.default_rng(1)
+    apart = model.other_layout if model.config.scan_layers else model
+    shapes = flatten(jax.eval_shape(apart.init, jax.random.key(0)))
     draw = {path: rng.normal(size=leaf.shape).astype(np.float32) for path, leaf in shapes.items()}
     # Sharp attention and logits, so that the greedy tokens vary with inputs and position.
     tree = unflatten({path: leaf * leaf.shape[0] ** -0.4 for path, leaf in draw.items()})
     return model.from_other_layout(tree) if model.config.scan_layers else tree
 
 
-@functools.partial(jax.jit, static_argnames="model")
+_apply = jax.jit(
+    lambda model, params, batch: model.apply(params, batch, train=False), static_argnums=0
+)
+
+
 def _full(model, params, inputs, decoder_inputs):
-    batch = {"encoder_input_tokens": inputs, "decoder_input_tokens": decoder_inputs}
-    return model.apply(params, batch, train=False)
+    """Returns the logits after each of `decoder_inputs`, whose first are the `first_tokens`."""
+    if isinstance(model, T5):
+        batch = {"encoder_input_tokens": inputs, "decoder_input_tokens": decoder_inputs}
+        return np.asarray(_apply(model, params, batch))
+    rows = np.zeros((len(inputs), 1 + inputs.shape[1] + LENGTH), np.int32)
+    num_tokens = (inputs > 0).sum(1)
+    for row, prompt, n, rest in zip(rows, inputs, num_tokens, decoder_inputs, strict=True):
+        row[1 : n + 1], row[n + 1 : n + LENGTH] = prompt[:n], rest[1:]
+    prefix = (np.arange(rows.shape[1]) <= num_tokens[:, None]).astype(np.int32)
+    batch = {"decoder_input_tokens": rows, "decoder_causal_attention": prefix}
+    logits = np.asarray(_apply(model, params, batch))
+    return np.stack([row[n : n + LENGTH] for row, n in zip(logits, num_tokens, strict=True)])
 
 
 def _inputs():
@@ -52,11 +82,12 @@ def _inputs():
 
 def _by_full_forward(model, params, inputs, eos_id):
     """Greedy decoding without a cache: one full forward pass per position."""
-    shown = np.zeros((len(inputs), LENGTH + 1), np.int32)  # first column: the start token
+    shown = np.zeros((len(inputs), LENGTH + 1), np.int32)
+    shown[:, 0] = model.first_tokens(inputs)
     ended = np.zeros(len(inputs), bool)
     for i in range(LENGTH):
         logits = _full(model, params, inputs, shown[:, :LENGTH])
-        chosen = np.where(ended, 0, np.asarray(logits)[:, i].argmax(-1))
+        chosen = np.where(ended, 0, logits[:, i].argmax(-1))
         shown[:, i + 1] = chosen
         ended |= chosen == eos_id
     return shown[:, 1:]
@@ -65,6 +96,7 @@ def _by_full_forward(model, params, inputs, eos_id):
 def test_cached_steps_give_the_logits_of_the_full_forward_pass(model, params):
     inputs = _inputs()
     decoder_inputs = np.random.default_rng(2).integers(2, 32, (6, LENGTH)).astype(np.int32)
+    decoder_inputs[:, 0] = model.first_tokens(inputs)
     full = _full(model, params, inputs, decoder_inputs)
     cache = jax.jit(lambda p, x: model.init_cache(p, x, max_length=LENGTH))(params, inputs)
     step = jax.jit(model.decode_step)
@@ -124,9 +156,18 @@ def test_more_padding_of_inputs_changes_no_token(model, params):
 def test_one_shape_compiles_once(model, params):
     decode.greedy(model, params, _inputs(), max_length=LENGTH, eos_id=31)
     before = decode.generate._cache_size()
-    again = T5(dataclasses.replace(model.config))  # equal, not identical
+    again = type(model)(dataclasses.replace(model.config))  # equal, not identical
     decode.greedy(again, params, _inputs()[::-1], max_length=LENGTH, eos_id=31)
     assert decode.generate._cache_size() == before
+
+
+def test_a_prompt_ends_with_its_last_token_that_is_not_0():
+    prompts = np.array([[5, 0, 7, 0], [4, 0, 0, 0], [0, 0, 0, 0]], np.int32)
+    model = DecoderLM(PALM)
+    assert model.first_tokens(prompts).tolist() == [7, 4, 0]
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)
+    assert model.init_cache(zeros, prompts, max_length=2).prompt_lengths.tolist() == [3, 1, 0]
 
 
 def test_best_takes_the_lowest_id_among_equals():
@@ -135,7 +176,9 @@ def test_best_takes_the_lowest_id_among_equals():
 
 
 def test_misuse_is_named(model, params):
-    with pytest.raises(UsageError, match=r"must be \[batch, length\], got shape \(6, 7, 1\)"):
+    with pytest.raises(
+        UsageError, match=r"prompts must be \[batch, length\], got shape \(6, 7, 1\)"
+    ):
         decode.greedy(model, params, _inputs()[..., None], max_length=3, eos_id=1)
     with pytest.raises(UsageError, match="max_length must be at least 1, got 0"):
         decode.greedy(model, params, _inputs(), max_length=0, eos_id=1)
