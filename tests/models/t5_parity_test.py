@@ -53,6 +53,10 @@ _BLOCK = {
 _ATTENTION = dict(query="q", key="k", value="v", out="o")
 
 
+def _mlp_names(config):
+    return ("wi", "wo") if len(config.mlp_activations) == 1 else ("wi_0", "wi_1", "wo")
+
+
 def _state_dict(params, config):
     """Returns the same weights under transformers' names; its kernels are transposed."""
     state = {"shared.weight": params["token_embedder/embedding"]}
@@ -72,16 +76,23 @@ def _state_dict(params, config):
                 if ours.endswith("scale"):
                     state[f"{to}.weight"] = params[at]
                     continue
-                for name in ("wi_0", "wi_1", "wo") if ours == "mlp" else _ATTENTION:
+                for name in _mlp_names(config) if ours == "mlp" else _ATTENTION:
                     there = _ATTENTION.get(name, name)
                     state[f"{to}.{there}.weight"] = params[f"{at}/{name}/kernel"].T
     return {name: torch.tensor(np.ascontiguousarray(array)) for name, array in state.items()}
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["untied", "tied"])
+FAMILIES = {
+    "t5_1_1": {},
+    "t5_1_1, tied": dict(logits_via_embedding=True),
+    "t5_1_0": dict(logits_via_embedding=True, mlp_activations=("relu",)),
+}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
 def both(request):
     """Our model with its parameters, and theirs with the same weights."""
-    config = dataclasses.replace(CONFIG, logits_via_embedding=request.param)
+    config = dataclasses.replace(CONFIG, **FAMILIES[request.param])
     params = _params(config)
     theirs = transformers.T5ForConditionalGeneration(
         transformers.T5Config(
@@ -89,7 +100,8 @@ def both(request):
             d_ff=config.mlp_dim, num_layers=config.num_encoder_layers,
             num_decoder_layers=config.num_decoder_layers, num_heads=config.num_heads,
             relative_attention_num_buckets=32, relative_attention_max_distance=128,
-            layer_norm_epsilon=1e-6, feed_forward_proj="gated-gelu",
+            layer_norm_epsilon=1e-6,
+            feed_forward_proj="gated-gelu" if len(config.mlp_activations) == 2 else "relu",
             tie_word_embeddings=config.logits_via_embedding, pad_token_id=0, eos_token_id=1,
             decoder_start_token_id=0,
         )
