@@ -9,7 +9,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from flan_jax.collection.store import Store
 from flan_jax.core.errors import UsageError
+from flan_jax.data import loader
 from flan_jax.data.loader import TrainInput, open_train
 from flan_jax.data.mixture import MixtureState
 from tests.data.batches import assert_equal
@@ -85,6 +87,42 @@ def test_hosts_share_the_batch_of_one_host(store, pack):
         ]
         assert_equal(joined, expected)
         assert all(share[1:] == (state, report) for share in shares)
+
+
+@pytest.mark.parametrize("positions", [0, 300, 1 << 20])
+def test_rows_made_ahead_are_those_of_the_batches(store, monkeypatch, positions):
+    """One batch at a time, some, or all that the window still has; batches of two rows."""
+    settings = config(store, batch_size=2)
+    monkeypatch.setattr(loader, "_POSITIONS", 0)
+    expected, state, report = take(settings, 40)
+    monkeypatch.setattr(loader, "_POSITIONS", positions)
+    assert state["window"] >= 2
+    for after in (0, 7):
+        _, middle, _ = take(settings, after)
+        found, found_state, _ = take(settings, 40 - after, middle)
+        assert_equal(found, expected[after:])
+        assert found_state == state
+
+
+def test_hosts_read_their_own_examples_once_however_far_ahead(store, monkeypatch):
+    num = sum(SIZES.values())
+    rates = {name: size / num for name, size in SIZES.items()}
+    settings = config(store, rates=rates, window_examples=num, batch_size=4)
+    read, gather = [], Store.gather
+
+    def recording(self, split, names, tasks, starts, lengths):
+        read.extend(zip(tasks.tolist(), starts.tolist(), strict=True))
+        return gather(self, split, names, tasks, starts, lengths)
+
+    monkeypatch.setattr(Store, "gather", recording)
+    with open_train(settings) as batches:
+        next(batches)
+        rows = len(batches._current["splits"]) - 1
+    assert len(read) == len(set(read)) == num  # all of the window, with its first batch
+    read.clear()
+    for index in (0, 1):
+        take(settings, rows // 4, process_index=index, process_count=2)
+    assert len(read) == len(set(read)) <= num
 
 
 @pytest.mark.slow  # starts three worker processes, each importing grain: about 6 s

@@ -167,6 +167,41 @@ def test_long_targets_are_spread_over_rows_of_long_inputs():
     assert max(fill(inputs, targets, 512, 128)) >= 0.97
 
 
+def test_rows_of_few_examples_fill_both_sides_where_both_are_scarce():
+    """Lengths as chain of thought has them: of two long inputs only short ones fit together."""
+    random, parts = np.random.default_rng(1), [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1]
+    inputs, targets = (
+        np.interp(random.random(4096), parts, lengths).astype(int)
+        for lengths in ([10, 31, 55, 105, 310, 468, 512], [8, 18, 24, 34, 54, 92, 128])
+    )
+    assert max(fill(inputs, targets, 512, 128)) >= 0.97
+
+
+@given(windows(), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_what_is_not_compared_could_not_have_been_nearest(window, seed):
+    """Beside a search that looks at all examples left, block by block as the planner does."""
+    random, num_candidates = np.random.default_rng(seed), packing._NUM_CANDIDATES
+    planner = packing._Planner(*window, MAX_INPUT, MAX_TARGET)
+    for at in np.flatnonzero(random.random(planner._num) < 0.3).tolist():
+        planner._take(at, [])
+    rooms = [random.integers(0, most + 1) * unit for most, unit in
+             zip((MAX_INPUT, MAX_TARGET), planner._units, strict=True)]  # fmt: skip
+    left_x, left_y = rooms[0] - planner._x, rooms[1] - planner._y
+    low = int(np.sum(np.array(planner._negative_size) < -sum(rooms)))
+    try:
+        packing._NUM_CANDIDATES = 4
+        expected, num = -1, 4
+        while low < planner._num and expected < 0:
+            block = range(low, min(low + num, planner._num))
+            fits = [(left_x[i] ** 2 + left_y[i] ** 2, i) for i in block
+                    if left_x[i] >= 0 and left_y[i] >= 0]  # fmt: skip
+            expected, low, num = min(fits, default=(0, -1))[1], low + num, 4 * num
+        assert planner._nearest(*map(float, rooms)) == expected
+    finally:
+        packing._NUM_CANDIDATES = num_candidates
+
+
 def test_the_plan_depends_on_the_lengths_alone():
     random = np.random.default_rng(5)
     inputs, targets = random.integers(1, 41, 300), random.integers(1, 13, 300)
