@@ -116,14 +116,15 @@ def test_what_was_half_written_is_passed_over_and_removed_when_useless(tmp_path,
 
 @pytest.mark.parametrize(
     ("shape", "rules"),
-    [((8, 1), "fsdp"), ((4, 2), "fsdp_tensor"), ((2, 4), "fsdp"), ((1, 8), "fsdp")],
-)
+    [
+        ((1, 8, 1), "fsdp"), ((1, 4, 2), "fsdp_tensor"), ((1, 2, 4), "fsdp"), ((1, 1, 8), "fsdp"),
+        ((2, 2, 2), "fsdp_tensor_2d"),
+    ],
+)  # fmt: skip
 def test_a_run_goes_on_on_another_mesh(uninterrupted, tmp_path, shape, rules):
     train(tmp_path, train_steps=5)
-    options = {"devices": jax.devices()}
-    result = train(
-        tmp_path, mesh=MeshShape(data=shape[0], model=shape[1]), rules=rules, options=options
-    )
+    mesh = MeshShape(num_slices=shape[0], data=shape[1], model=shape[2])
+    result = train(tmp_path, mesh=mesh, rules=rules, options={"devices": jax.devices()})
     kernel = result.params["encoder"]["layers_0"]["mlp"]["wi_0"]["kernel"]
     assert len(kernel.sharding.device_set) == 8
     jax.tree.map(
