@@ -6,7 +6,9 @@
 conversion, where no device holds the model and the host holds one parameter at a time.
 """
 
+import asyncio
 import functools
+import itertools
 import json
 import os
 import shutil
@@ -26,6 +28,8 @@ from flan_jax.core.tree import unflatten
 from flan_jax.training import checkpoints
 
 CHUNK_SIZE_BYTES = 64 << 20  # of an array's parts in a checkpoint written here, at most
+
+_CHUNKS_AT_ONCE = 4
 
 _PARAMS = "params"
 _HEAD = "/.zarray"
@@ -122,6 +126,25 @@ class _OneByOne(ocp.type_handlers.NumpyHandler):
             for future in await super().serialize([value.read()], [info], [arg]):
                 future.result()
         return []
+
+    async def _open_and_write(
+        self, value: np.ndarray, tspec: dict[str, Any], ts_context: tensorstore.Context
+    ) -> None:
+        """Writes some chunks at a time: of all at once the store would hold a second copy."""
+        spec = tensorstore.Spec(tspec)
+        store = await tensorstore.open(spec, create=True, open=True, context=ts_context)
+        chunk = store.chunk_layout.write_chunk.shape or ()  # a scalar has none
+        starts = [range(0, size, step) for size, step in zip(value.shape, chunk, strict=True)]
+        blocks = [
+            tuple(
+                slice(at, min(at + axis.step, axis.stop))
+                for at, axis in zip(place, starts, strict=True)
+            )
+            for place in itertools.product(*starts)
+        ]
+        for first in range(0, len(blocks), _CHUNKS_AT_ONCE):
+            some = blocks[first : first + _CHUNKS_AT_ONCE]
+            await asyncio.gather(*(store[block].write(value[block]) for block in some))
 
 
 class _StoredParams:

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters read out of checkpoints one by one, and written so that training starts from them."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -107,3 +110,30 @@ def test_damage_is_one_line(tmp_path):
         for name in leaves.shapes:
             leaves.read(name)
     assert "\n" not in str(caught.value)
+
+
+# Gives 201 MB of numbers that do not compress, then says how much more memory writing took.
+PEAK = """
+import resource, sys
+import numpy as np
+from flan_jax.convert.leaves import Arrays
+from flan_jax.training import params_files
+
+def peak_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+params_files.CHUNK_SIZE_BYTES = 4 << 20
+params_files.write_params(sys.argv[1] + "/checkpoint_1", Arrays({"a": np.ones(3)}), {})
+array = np.random.default_rng(0).standard_normal((1024, 24, 2048), dtype=np.float32)
+before = peak_mb()
+params_files.write_params(sys.argv[1] + "/checkpoint_2", Arrays({"a": array}), {})
+print(round(peak_mb() - before))
+"""
+
+
+@pytest.mark.slow  # 200 MB in a process of its own
+def test_writing_holds_no_second_copy_of_an_array(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 100
