@@ -1,6 +1,6 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Vocabularies: SentencePiece models, ByT5's bytes, and training a small SentencePiece model.
+"""Vocabularies: SentencePiece models, ByT5's bytes, GGUF's BPE; training a SentencePiece model.
 
 Encoding here needs neither TensorFlow nor SeqIO (they are imported only for `Vocabulary.seqio`
 and for `gs://` paths), and gives the ids that the SeqIO vocabulary gives.
@@ -20,12 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.collection import remote, sources
+from flan_jax.collection import byte_bpe, remote, sources
 from flan_jax.core import files
 from flan_jax.core.errors import DataError, UsageError
 
 T5_VOCABULARY = "gs://t5-data/vocabs/cc_all.32000/sentencepiece.model"
 BYTES = "bytes"
+_GGUF = ".gguf"
 
 # Sentinels after the model's own pieces, as in T5.
 NUM_EXTRA_IDS = 100
@@ -176,22 +177,56 @@ class ByteVocabulary(Vocabulary):
         return seqio.ByteVocabulary(extra_ids=self.num_extra_ids)
 
 
+class GgufVocabulary(Vocabulary):
+    """The byte-level BPE of a GGUF file; its id 0, whatever it stands for, is padding."""
+
+    def __init__(self, name: str, path: str):
+        if not os.path.isfile(path):
+            raise UsageError(f"vocabulary {path}: no such file; name a GGUF file")
+        self.name, self._path = name, path
+        self._bpe = byte_bpe.ByteBpe(path)
+        self.size, self.eos_id = self._bpe.size, self._bpe.eos_id
+        self.fingerprint = self._bpe.fingerprint
+
+    def __reduce__(self):
+        return GgufVocabulary, (self.name, self._path)
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the ids of a text, without EOS; a special token's text gives its id."""
+        return self._bpe.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Returns the text of ids up to the first EOS; special tokens give nothing."""
+        return self._bpe.decode([i for i in self._clean(ids) if i < self.size])
+
+    @property
+    def seqio(self) -> Any:
+        """There is none."""
+        raise UsageError(
+            f"vocabulary {self.name!r}: SeqIO knows no byte-level BPE; use it with tasks declared "
+            "for flan_jax, not with foreign ones"
+        )
+
+
 @functools.lru_cache(maxsize=8)
 def load_vocabulary(name: str) -> Vocabulary:
     """Returns a vocabulary by name.
 
     Args:
-        name: `bytes` (ByT5's), or a SentencePiece model: a path, a `gs://` path, or
-            `package:NAME/REST` for a file inside an importable package.
+        name: `bytes` (ByT5's), a SentencePiece model, or a GGUF file, `*.gguf`. A file is given by
+            its path, a `gs://` path, or `package:NAME/REST` inside an importable package.
 
     Raises:
-        UsageError: there is no such file, or it is no SentencePiece model.
+        UsageError: there is no such file, or it holds no vocabulary that is known.
     """
     if name == BYTES:
         return ByteVocabulary()
     if name.startswith("gs://"):
         return SentencePieceVocabulary(name, name)
-    return SentencePieceVocabulary(name, os.path.abspath(sources.resolve(name)))
+    path = os.path.abspath(sources.resolve(name))
+    return (
+        GgufVocabulary(name, path) if path.endswith(_GGUF) else SentencePieceVocabulary(name, path)
+    )
 
 
 def train_sentencepiece(

