@@ -16,6 +16,7 @@ from flan_jax.models.decoder import DecoderLM
 from flan_jax.models.decoder_presets import decoder_config
 from flan_jax.training.loop import TrainConfig
 from flan_jax.training.optimizers import AdamW
+from flan_jax.training.schedules import Constant
 
 # These build a store and compile a model: a few seconds each.
 pytestmark = pytest.mark.slow
@@ -245,6 +246,7 @@ def test_seqio_batches_are_refused_for_a_decoder(tmp_path):
         mixture="mini_4", module_imports=("tasks.mini.mixtures",), vocabulary="bytes", batch_size=2,
         feature_lengths={"inputs": 64, "targets": 8},
     )  # fmt: skip
-    config = TrainConfig(optimizer=AdamW(), model_dir=str(tmp_path / "model"), train_steps=1)
+    optimizer = AdamW(learning_rate=Constant(learning_rate=1e-3))
+    config = TrainConfig(optimizer=optimizer, model_dir=str(tmp_path / "model"), train_steps=1)
     with pytest.raises(UsageError, match="for encoder-decoders, and the model is a DecoderLM"):
         jobs.train(model=model, data=data, config=config)
