@@ -215,6 +215,8 @@ def run(args: argparse.Namespace) -> None:
     source = dataclasses.replace(source, config=_config(args, source))
     source = _laid_out(source, args.scan_layers, target_format)
     path = _target_path(args.out, source.step, target_format)
+    if target_format.has_step:  # the folder's name says it
+        source = dataclasses.replace(source, step=int(path.rsplit("_", 1)[1]))
     vocabulary = None
     if args.vocabulary:
         from flan_jax.collection.vocabularies import load_vocabulary
@@ -350,6 +352,6 @@ def _report(source: Source, path: str, name: str) -> None:
     layers = "stacked" if is_stacked(shapes) else "apart"
     num_params = sum(leaf.size for leaf in shapes.values())
     say(
-        f"convert: {num_params:,} parameters in {kinds} arrays, layers {layers}; the {name} "
-        f"checkpoint is {path}"
+        f"convert: {num_params:,} parameters in {kinds} arrays, layers {layers}, step "
+        f"{source.step}; the {name} checkpoint is {path}"
     )
