@@ -30,7 +30,8 @@ test-parity: $(VENV)/.installed-test
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' -e '.[hf]'
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m parity tests
 
-# Minutes each: dozens of killed processes, ten thousands of bad rows, a real browser.
+# Minutes each: dozens of killed processes, ten thousands of bad rows, a real browser, and the TPU
+# compiler where libtpu is installed (pip install -e .[aot]).
 test-slow: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -m "large and not parity" tests
 

@@ -45,6 +45,8 @@ GGUF = "gguf>=0.19,<0.20"
 EXTRAS = {
     "tpu": ["jax[tpu]>=0.10,<0.11.1"],
     "gpu": ["jax[cuda12]>=0.10,<0.11.1"],
+    # The TPU compiler, without a TPU: the release that jax[tpu] 0.10 names. They move together.
+    "aot": ["jax>=0.10.2,<0.10.3", "libtpu>=0.0.42,<0.0.43"],
     # P3's template files; Jinja2, which renders them, is needed anyway.
     "p3": [PYYAML],
     # Comparisons with, and conversion to, Hugging Face models; a CPU build of torch is enough.

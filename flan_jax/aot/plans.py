@@ -9,13 +9,14 @@ slice on which a run fits, and there for the fastest of the layouts it tried.
 import dataclasses
 from collections.abc import Callable, Iterator
 
-from flan_jax.aot.compiling import Case, Report
-from flan_jax.aot.slices import SHAPES, find
+from flan_jax.aot.compiling import MEMORY, Case, Report
+from flan_jax.aot.slices import SHAPES, Slice, find
 from flan_jax.core import errors
 from flan_jax.core.progress import say
 
-# The quick mode reads a peak up to 5.5 % low; what is suggested leaves as much room.
-_ROOM = 1.055
+# Other modes read a peak up to 5.5 % lower than the default one; what is suggested leaves as much
+# room, and a little more.
+_ROOM = 1.06
 _REMAT = ("full", "minimal", "none")  # from the least memory to the least work
 
 
@@ -39,19 +40,19 @@ class Plan:
         return dataclasses.replace(case, model=model, config=config)
 
     @property
-    def shown(self) -> str:
-        """The Gin bindings that make a recipe have this layout."""
+    def bindings(self) -> str:
+        """The arguments that make a recipe have this layout."""
         return (
-            f"--gin.MeshShape.model={self.model} --gin.TrainConfig.rules={self.rules!r} "
+            f"--gin.MeshShape.model={self.model} --gin.TrainConfig.rules=\"'{self.rules}'\" "
             f"--gin.TrainConfig.num_microbatches={self.num_microbatches} "
-            f"--gin.REMAT_POLICY={self.remat_policy!r}"
+            f"--gin.REMAT_POLICY={self.remat_policy}"
         )
 
 
-Run = Callable[[Case], Report]  # compiles, or knows the answer
+Run = Callable[[Case, str], Report]  # compiles with an effort, or knows the answer
 
 
-def suggest(case: Case, run: Run) -> tuple[Plan, Report] | None:
+def suggest(case: Case, run: Run, effort: str) -> tuple[Plan, Report] | None:
     """Returns the layout to use and its report; None if the run fits none of the slices.
 
     Tried are the slices of the case's generation, the smallest first and the case's last. On each
@@ -61,27 +62,24 @@ def suggest(case: Case, run: Run) -> tuple[Plan, Report] | None:
     Args:
         case: the run; its slice is the largest to try.
         run: compiles a case.
+        effort: of what is compiled whole; what does not fit is found out before.
     """
     for where in _slices(case):
         here = dataclasses.replace(case, slice=where)
-        best: tuple[Plan, Report] | None = None
-        for plan in _frugal(here):
-            report = _try(here, plan, run)
-            if report is not None and _has_room(report):
-                best = plan, report
-                break
+        tried = ((plan, _try(here, plan, run, effort)) for plan in _frugal(here))
+        best = next((found for found in tried if found[1] is not None), None)
         if best is None:
             continue
-        for better in _RELAXATIONS:
-            for plan in better(best[0], here):
-                report = _try(here, plan, run)
-                if report is not None and _has_room(report) and _is_faster(report, best[1]):
+        for others in _RELAXATIONS:
+            for plan in others(best[0], here):
+                report = _try(here, plan, run, effort)
+                if report and report.estimate.step_s < best[1].estimate.step_s:
                     best = plan, report
         return best
     return None
 
 
-def _slices(case: Case) -> Iterator:
+def _slices(case: Case) -> Iterator[Slice]:
     generation, most = case.slice.name.rsplit("-", 1)
     for count in sorted(SHAPES[generation]):
         if count <= int(most):
@@ -122,23 +120,23 @@ def _other_meshes(plan: Plan, case: Case) -> Iterator[Plan]:
 _RELAXATIONS = (_fewer_microbatches, _less_remat, _other_meshes)
 
 
-def _try(case: Case, plan: Plan, run: Run) -> Report | None:
+def _try(case: Case, plan: Plan, run: Run, effort: str) -> Report | None:
+    """Returns the report of a layout that fits with room to spare; None of another."""
+    place = f"compile: {case.slice.shown}, {plan.bindings}"
     try:
-        report = run(plan.applied(case))
+        report = run(plan.applied(case), MEMORY)
+        if _has_room(report):
+            report = run(plan.applied(case), effort)
     except errors.UsageError as error:  # this layout does not divide
-        say(f"compile: {case.slice.shown}, {plan.shown}: {error}")
+        say(f"{place}: {error}")
         return None
-    found = "does not fit"
-    if report.fits:
-        found = f"{report.peak_bytes / 2**30:.2f} GiB, {report.estimate.step_s:.3f} s (estimate)"
-    say(f"compile: {case.slice.shown}, {plan.shown}: {found}")
+    needed = f"{(report.peak_bytes or report.needed_bytes) / 2**30:.2f} GiB"
+    if not _has_room(report):
+        say(f"{place}: {needed}, too much")
+        return None
+    say(f"{place}: {needed}, {report.estimate.step_s:.3f} s (estimate)")
     return report
 
 
 def _has_room(report: Report) -> bool:
-    room = _ROOM if report.effort == "quick" else 1.0
-    return report.fits and report.peak_bytes * room <= report.limit_bytes
-
-
-def _is_faster(report: Report, than: Report) -> bool:
-    return report.estimate.step_s < than.estimate.step_s
+    return report.fits and report.peak_bytes * _ROOM <= report.limit_bytes

@@ -4,14 +4,16 @@
 
 import dataclasses
 import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from flan_jax.aot import compiling
 from flan_jax.aot.compiling import Case, Estimate, Report
+from flan_jax.aot.worker import Worker
 from flan_jax.core import errors, files, settings
 from flan_jax.core.tables import aligned
+
+CompileStep = Callable[..., Report]  # (case, effort=)
 
 
 def key(case: Case, effort: str) -> str:
@@ -34,39 +36,43 @@ def key(case: Case, effort: str) -> str:
 
 
 class Results:
-    """Reports in a file, one JSON line each under the key of its case.
+    """Reports in a JSON file, each under the key of its case.
 
     Args:
         path: the file; None keeps nothing.
-        effort: how hard the compiler tries, a key of `compiling.EFFORTS`.
-        compile_step: compiles a case.
+        compile_step: compiles a case; in a process of its own when None.
 
     Raises:
         DataError: the file holds something else.
     """
 
-    def __init__(self, path: str | None, effort: str, compile_step=compiling.compile_step):
-        self._path, self._effort, self._compile_step = path, effort, compile_step
-        self._lines: dict[str, dict] = {}
+    def __init__(self, path: str | None, compile_step: CompileStep | None = None):
+        self._path, self._compile_step = path, compile_step or Worker().compile_step
+        self._reports: dict[str, dict] = {}
         if path is not None and Path(path).exists():
-            self._lines = dict(_read(path))
+            self._reports = _read(path)
 
-    def known(self, case: Case) -> Report | None:
-        """Returns the report of a case that was compiled before."""
-        line = self._lines.get(key(case, self._effort))
-        return None if line is None else from_json(line["report"])
+    def known(self, name: str) -> Report | None:
+        """Returns the report that is kept under a key."""
+        found = self._reports.get(name)
+        return None if found is None else from_json(found)
 
-    def run(self, case: Case) -> Report:
+    def run(self, case: Case, effort: str) -> Report:
         """Returns the report of a case; compiles it unless it is known, and keeps the report."""
-        report = self.known(case)
+        name = key(case, effort)
+        report = self.known(name)
         if report is None:
-            report = self._compile_step(case, effort=self._effort)
+            report = self._compile_step(case, effort=effort)
+            self._reports[name] = report.as_json()
             if self._path is not None:
-                name = key(case, self._effort)
-                self._lines[name] = {"key": name, "report": report.as_json()}
-                with files.atomic_open(self._path) as file:
-                    file.writelines(files.dumps(line) + "\n" for line in self._lines.values())
+                files.write_json(self._path, self._reports)
         return report
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """Forgets all reports but those under these keys."""
+        self._reports = {name: self._reports[name] for name in names if name in self._reports}
+        if self._path is not None:
+            files.write_json(self._path, self._reports)
 
 
 def from_json(values: dict) -> Report:
@@ -75,16 +81,17 @@ def from_json(values: dict) -> Report:
     return Report(**values | {"estimate": None if found is None else Estimate(**found)})
 
 
-def _read(path: str) -> Iterator[tuple[str, dict]]:
-    for number, text in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            line = json.loads(text)
-            from_json(line["report"])
-            yield line["key"], line
-        except (ValueError, KeyError, TypeError):
-            raise errors.DataError(
-                f"{path}:{number}: no result of flan-jax compile; name another file, or delete it"
-            ) from None
+def _read(path: str) -> dict[str, dict]:
+    found = files.read_json(path)
+    try:
+        for values in found.values():
+            from_json(values)
+    except (AttributeError, KeyError, TypeError):
+        raise errors.DataError(
+            f"{path} holds no results of this version of flan-jax compile; name another file, or "
+            "delete it"
+        ) from None
+    return found
 
 
 def shown(report: Report, title: str) -> str:
@@ -118,7 +125,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
         yield "fits", f"no: {needed} or more needed a device, {limit} there"
     yield "model FLOPs", f"{report.model_flops:.4g} a step: 3 x the forward pass's matrix products"
     yield "step's FLOPs", f"{report.step_flops:.4g} in matrix products, with what remat repeats"
-    if report.fits:
+    if report.estimate is not None:
         yield from _measured_rows(report)
     names = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     yield "compiled", f"in {report.compile_s:.0f} s at effort {report.effort!r}, {names}"

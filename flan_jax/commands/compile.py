@@ -7,7 +7,7 @@ the step's time. Needs the extra `aot` (libtpu, the compiler). Exit code 3: it d
 usual names of slices count cores on v2 to v4, v5p and tpu7x, chips on v5litepod and v6e.
 
     flan-jax compile --recipe flan_t5_xxl --slice v4-32
-    flan-jax compile --recipe flan_t5_xxl --slice v5litepod-256 --suggest --results xxl.jsonl
+    flan-jax compile --recipe flan_t5_xxl --slice v5litepod-256 --suggest --results xxl.json
 """
 
 import argparse
@@ -30,6 +30,8 @@ _ENVIRONMENT = {
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_MIN_LOG_LEVEL": "3",
     "TPU_STDERR_LOG_LEVEL": "3",
+    # The compiler's own 64 KiB overflowed on a T5 XXL of two rows a device (libtpu 0.0.42.1).
+    "LIBTPU_INIT_ARGS": "--fibers_default_thread_stack_size=1048576",
 }
 
 
@@ -45,21 +47,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--effort",
-        choices=("quick", "default"),
+        choices=("memory", "quick", "default"),
         default="quick",
-        help="quick takes a third to a seventh of the time and reads the peak up to 5.5 %% low",
+        help="memory: what is needed, within seconds, and nothing else; quick: a third to a "
+        "seventh of default's time, and the peak reads up to 5.5 %% low (default: quick)",
     )
     parser.add_argument("--json", metavar="FILE", help="write the report there too")
     parser.add_argument(
         "--suggest",
         action="store_true",
-        help="look for the smallest slice of that generation, up to --slice, and the fastest layout "
-        "by estimate: mesh, microbatches and remat policy",
+        help="look for the smallest slice of that generation, up to --slice, and there the fastest "
+        "layout by estimate: mesh, microbatches, remat policy",
     )
     parser.add_argument(
         "--results",
         metavar="FILE",
-        help="keep results there, a JSON line each, and compile nothing twice",
+        help="keep results there, as JSON, and compile nothing twice",
     )
     parser.add_argument(
         "--table",
@@ -84,18 +87,18 @@ def run(args: argparse.Namespace) -> None:
     case = _case(args)
     if args.results:
         files.check_file(args.results, "--results")
-    kept = results.Results(args.results, args.effort)
-    title = f"{args.recipe or ' '.join(args.gin_file)} on {case.slice.shown}"
+    kept = results.Results(args.results)
+    title = f"{case.name} on {case.slice.shown}"
     if args.suggest:
-        found = plans.suggest(case, kept.run)
+        found = plans.suggest(case, kept.run, args.effort)
         if found is None:
             raise errors.DoesNotFitError(
                 f"{title} and smaller slices fits in none of the layouts tried; give a larger slice"
             )
         plan, report = found
-        title = f"{title.rsplit(' ', 1)[0]} {report.slice}, with {plan.shown}"
+        title = f"{case.name} on {report.slice}, with {plan.bindings}"
     else:
-        report = kept.run(case)
+        report = kept.run(case, args.effort)
     if args.json:
         files.write_json(args.json, report.as_json())
     print(results.shown(report, title))
@@ -115,17 +118,23 @@ def _case(args: argparse.Namespace):
     train = config.bindings("train")
     shape = train["config"].mesh
     where = slices.find(args.slice, args.num_slices or shape.num_slices)
-    return Case(model=train["model"], data=train["data"], config=train["config"], slice=where)
+    return Case(
+        name=args.recipe or " ".join(args.gin_file),
+        model=train["model"],
+        data=train["data"],
+        config=train["config"],
+        slice=where,
+    )
 
 
 def _make_table(args: argparse.Namespace) -> None:
-    from flan_jax.aot import results, what_fits
+    from flan_jax.aot import what_fits
 
-    if args.recipe or args.gin_file or args.slice or args.suggest:
+    if args.recipe or args.gin_file or args.slice or args.suggest or args.gin_bindings:
         raise errors.UsageError("--table has its own recipes and slices; give it without others")
     files.check_folder(args.table, "--table")
     case = functools.partial(_case_of, args)
-    what_fits.make(args.table, case, results.Results)
+    what_fits.make(args.table, case)
 
 
 def _case_of(args: argparse.Namespace, recipe: str, slice_name: str, num_slices: int):
