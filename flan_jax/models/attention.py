@@ -105,7 +105,7 @@ class Attention(nn.Module):
         key, value = keys_values
         query = self._split_heads(self.query(x))
         if self.fused and kept is None and query.shape[2] > 1:  # one query has nothing to fuse
-            mixed = _fused(query, key, value, mask, bias)
+            mixed = fused(query, key, value, mask, bias, scale=1.0)
             return self.out(mixed.reshape(*x.shape[:2], self.num_heads * self.head_dim))
         weights = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
         if bias is not None:
@@ -125,10 +125,19 @@ class Attention(nn.Module):
         return x.transpose(0, 2, 1, 3)
 
 
-def _fused(
-    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array, bias: jax.Array | None
+def fused(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array,
+    bias: jax.Array | None,
+    *,
+    scale: float,
 ) -> jax.Array:
-    """Returns `[batch, q_length, heads, kv]` of `[batch, heads, length, kv]` each."""
+    """Returns `[batch, q_length, heads, kv]` of `[batch, heads, length, kv]` each.
+
+    Keys and values may have fewer heads, each for as many query heads in a row.
+    """
     on_gpu = query.dtype == jnp.bfloat16 and jax.default_backend() == "gpu"
     if on_gpu:
         # cuDNN wants both in the dtype of the queries, and no broadcast over their length.
@@ -136,5 +145,5 @@ def _fused(
         bias = None if bias is None else bias.astype(query.dtype)
     query, key, value = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
     return jax.nn.dot_product_attention(
-        query, key, value, bias, mask, scale=1.0, implementation="cudnn" if on_gpu else "xla"
+        query, key, value, bias, mask, scale=scale, implementation="cudnn" if on_gpu else "xla"
     )

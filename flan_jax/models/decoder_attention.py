@@ -3,8 +3,8 @@
 """Self-attention of decoder-only models: rotary positions, keys and values shared by query heads.
 
 With one key-value head it is multi-query attention (PaLM), with as many as query heads multi-head,
-between the two grouped-query. Written plainly, with the dropout and the layout of the cache that
-`models/attention.py` has.
+between the two grouped-query. Dropout, the layout of the cache and what `fused` means are those of
+`models/attention.py`.
 """
 
 import flax.linen as nn
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from flan_jax.core import axes
 from flan_jax.models import rotary
-from flan_jax.models.attention import MASKED, KeysValues
+from flan_jax.models.attention import MASKED, KeysValues, fused
 from flan_jax.models.dropout import drop
 from flan_jax.models.layers import Dense, DType, Init
 from flan_jax.models.rotary import Rotation
@@ -31,6 +31,7 @@ class RotaryAttention(nn.Module):
     dropout_rate: float
     dtype: DType = "float32"
     rules: AxisRules | None = None
+    fused: bool = False
 
     def setup(self):
         """Declares parameters and submodules."""
@@ -91,8 +92,12 @@ class RotaryAttention(nn.Module):
         key, value = keys_values
         batch, length, groups = *x.shape[:2], self.num_kv_heads
         query = rotary.rotate(self._split(self.query(x), self.num_heads), turned, self.pairing)
+        query = query.transpose(0, 2, 1, 3)
+        if self.fused and kept is None and length > 1:  # one query has nothing to fuse
+            mixed = fused(query, key, value, mask, None, scale=self.head_dim**-0.5)
+            return self.out(mixed.reshape(batch, length, self.num_heads * self.head_dim))
         # Query head h uses key-value head h // (num_heads / num_kv_heads).
-        query = query.transpose(0, 2, 1, 3).reshape(batch, groups, -1, length, self.head_dim)
+        query = query.reshape(batch, groups, -1, length, self.head_dim)
         weights = jnp.einsum("bghqd,bgkd->bghqk", query, key, preferred_element_type=jnp.float32)
         weights = weights * self.head_dim**-0.5
         weights = jnp.where(mask[:, :, None], weights, jnp.float32(MASKED))

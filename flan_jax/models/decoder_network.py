@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from flan_jax.core import axes, errors, ranges
 from flan_jax.core.tree import PyTree, unflatten
 from flan_jax.models import layers, masks, model, remat, rotary, scanning
-from flan_jax.models.attention import KeysValues
+from flan_jax.models.attention import KINDS, KeysValues
 from flan_jax.models.decoder_attention import RotaryAttention
 from flan_jax.models.dropout import draw, drop
 from flan_jax.models.rotary import Rotation
@@ -49,6 +49,7 @@ class DecoderConfig:
     rotary_pairing: str = rotary.INTERLEAVED  # of `rotary.PAIRINGS`
     rotary_theta: float = 10000.0
     prefix_lm: bool = False  # True: a prompt's tokens see all of the prompt (U-PaLM)
+    attention: str = "plain"  # or 'fused', where nothing is dropped
     dropout_rate: float = 0.0
     dtype: str = "bfloat16"  # of activations; weights, softmax, norms and logits are float32
     logits_via_embedding: bool = True  # False: an output matrix of its own
@@ -57,8 +58,8 @@ class DecoderConfig:
     scan_layers: bool = False  # one compiled layer, parameters stacked on axis 1
     remat_policy: str = remat.NONE  # what the backward pass computes again, of `remat.POLICIES`
 
-    # When a run goes on: the layers are stored the other way, or more or less is computed again.
-    MAY_CHANGE = ("scan_layers", "remat_policy")
+    # When a run goes on: how layers are stored, and how the same is computed.
+    MAY_CHANGE = ("scan_layers", "remat_policy", "attention")
 
     def __post_init__(self):
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
@@ -68,6 +69,7 @@ class DecoderConfig:
         for what, name, known in (
             ("decoder block", self.block, BLOCKS),
             ("norm", self.norm, NORMS),
+            ("attention", self.attention, KINDS),
             ("rotary pairing", self.rotary_pairing, rotary.PAIRINGS),
         ):
             if name not in known:
@@ -107,6 +109,7 @@ class DecoderLayer(nn.Module):
             dropout_rate=config.dropout_rate,
             dtype=config.dtype,
             rules=self.rules,
+            fused=config.attention == "fused",
         )
         self.mlp = layers.MLP(
             hidden_dim=config.mlp_dim,

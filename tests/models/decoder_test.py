@@ -244,6 +244,21 @@ def test_computing_again_changes_no_gradient():
         np.testing.assert_allclose(got[path], leaf, rtol=1e-4, atol=1e-4, err_msg=path)
 
 
+@pytest.mark.parametrize("family", ["u_palm", "llama"])
+def test_fused_attention_is_the_plain_one(family):
+    config = FAMILIES[family]
+    fused = DecoderLM(dataclasses.replace(config, attention="fused"))
+    want = _apply(DecoderLM(config), _params(config), _batch())
+    got = _apply(fused, _params(config), _batch())
+    is_token = _batch()["decoder_segment_ids"] > 0
+    np.testing.assert_allclose(got[is_token], want[is_token], rtol=1e-5, atol=1e-5)
+    programs = [
+        str(jax.make_jaxpr(lambda p, m=m: m.features(p, _batch(), train=False))(_params(config)))
+        for m in (DecoderLM(config), fused)
+    ]
+    assert programs[0] != programs[1]
+
+
 @pytest.mark.parametrize("family", ["palm", "llama"])
 def test_bfloat16_stays_near_float32(family):
     config = FAMILIES[family]
