@@ -15,6 +15,7 @@ from flan_jax.commands import convert
 from flan_jax.convert import deducing, huggingface, t5x
 from flan_jax.convert.leaves import Arrays, laid_out
 from flan_jax.core.tree import flatten
+from flan_jax.models.decoder import DecoderConfig, DecoderLM
 from flan_jax.models.t5 import T5, T5Config
 from flan_jax.training import checkpoints, params_files
 from tests.convert.t5x_files import write_checkpoint
@@ -32,10 +33,10 @@ CONFIG = T5Config(
 )
 
 
-def make_arrays(config, seed=0):
+def make_arrays(config, model=T5):
     """Returns parameters of a model, all of them random, layers as the configuration says."""
-    rng = np.random.default_rng(seed)
-    shapes = flatten(jax.eval_shape(T5(config).init, jax.random.key(0)))
+    rng = np.random.default_rng(0)
+    shapes = flatten(jax.eval_shape(model(config).init, jax.random.key(0)))
     return {n: rng.standard_normal(leaf.shape).astype(np.float32) for n, leaf in shapes.items()}
 
 
@@ -191,3 +192,23 @@ def test_refusals_are_one_line_and_leave_nothing(tmp_path, capsys):
         assert "target/encoder/layers_1/mlp/wo/kernel is missing" in line(capsys)
     assert sorted(os.listdir(tmp_path)) == ["checkpoint_1", "native", "out"]
     assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("scan_layers", ["true", "false"])
+def test_a_decoder_goes_around(tmp_path, scan_layers):
+    config = DecoderConfig(
+        vocab_size=24, emb_dim=8, num_heads=4, num_kv_heads=2, head_dim=4, num_layers=3, mlp_dim=12,
+        block="serial", norm="rms", rotary_pairing="halves", logits_via_embedding=False,
+        scale_logits=False, norm_epsilon=1e-5,
+    )  # fmt: skip
+    arrays = make_arrays(config, DecoderLM)
+    huggingface.write(tmp_path / "hf", Arrays(arrays), config)
+    out = [tmp_path / name for name in ("a", "b", "c")]
+    common = ["--to", "flan_jax", "--out", out[0], "--scan_layers", scan_layers]
+    run("--source", tmp_path / "hf", *common)
+    run("--source", out[0], "--to", "huggingface", "--out", out[1])
+    run("--source", out[0], "--to", "t5x", "--out", out[2], "--scan_layers", "false")
+    found = huggingface.read(out[1])
+    assert found.config == huggingface.read(tmp_path / "hf").config
+    assert_bit_equal(found.leaves, arrays)
+    assert_bit_equal(t5x.open_checkpoint(out[2]).params, arrays)
