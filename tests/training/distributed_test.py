@@ -6,6 +6,7 @@ Run as a program this file is one process of a job: it trains a tiny model on a 
 down a hash of each row that it was given.
 """
 
+import dataclasses
 import hashlib
 import json
 import random
@@ -23,17 +24,21 @@ from flan_jax.core import errors, files
 from flan_jax.core.tree import flatten
 from flan_jax.data.loader import TrainInput, open_train
 from flan_jax.parallel import hosts
+from flan_jax.parallel.mesh import MeshShape
 from flan_jax.training import loop
+from flan_jax.training.schedules import Constant
 from flan_jax.training.writers import read_metrics
 from tests import host_processes
 from tests.survival_test import RECIPE
 from tests.training import tiny_runs
 
-STEPS, NUM_KILLS = 40, 8
+STEPS, NUM_KILLS = 100, 20
 
 # Each starts Python, jax and the compiler anew several times on each of several processes.
 pytestmark = pytest.mark.large
 
+# So slow that what the order of sums changes does not grow: at 0.05 it is 4e-5 after 70 steps.
+OPTIMIZER = dataclasses.replace(tiny_runs.ADAFACTOR, learning_rate=Constant(learning_rate=0.01))
 LENGTHS = {"inputs": 24, "targets": 12}
 RATES = {"a": 0.7, "b": 0.3}
 
@@ -45,15 +50,16 @@ def settings(store, num_workers=0):
 class RecordedRows:
     """The loader's batches; appends the step and its rows' hashes to a file before giving them."""
 
-    def __init__(self, batches, path):
-        self._batches, self._path = batches, path
+    def __init__(self, batches, path, part):
+        self._batches, self._path, self._part = batches, path, part
         self.member_names = batches.member_names
 
     def __next__(self):
         rows = next(self._batches)
-        line = json.dumps({"step": self._batches.state()["step"], "rows": hashes(rows)})
+        found = hashes(rows)
+        step, first = self._batches.state()["step"], self._part * len(found)
         with open(self._path, "a") as file:
-            file.write(line + "\n")
+            file.write(json.dumps({"step": step, "first": first, "rows": found}) + "\n")
         return rows
 
     def __getattr__(self, name):
@@ -69,28 +75,33 @@ def hashes(rows):
     return found
 
 
-def host(store, folder, num_steps, num_workers):
+def host(store, folder, num_steps, num_workers, rules, num_model, devices=None):
     """Trains as one process of a job."""
 
     def open_data(data, state, **place):
         path = f"{folder}/rows.{jax.process_index()}.of.{jax.process_count()}"
-        return RecordedRows(open_train(data, state, **place), path)
+        return RecordedRows(open_train(data, state, **place), path, place["process_index"])
 
     hosts.join()
     result = loop.train(
         model=tiny_runs.MODEL,
         data=settings(store, int(num_workers)),
         config=loop.TrainConfig(
-            optimizer=tiny_runs.ADAFACTOR,
+            optimizer=OPTIMIZER,
             loss=tiny_runs.LOSS,
-            model_dir=folder,
+            model_dir=str(folder),
             train_steps=int(num_steps),
             log_period=1,
             eval_period=0,
             checkpoint_period=3,
+            rules=rules,
+            mesh=MeshShape(model=int(num_model)),
         ),
         open_data=open_data,
+        devices=devices,
     )
+    if rules != "replicated":  # no process holds all of them
+        return
     if hosts.is_first():
         np.savez(f"{folder}/params.npz", **flatten(jax.device_get(result.params)))
 
@@ -101,16 +112,16 @@ class Jobs:
     def __init__(self, root):
         self.root, self.store = root, root / "store"
 
-    def words(self, name, num_steps=STEPS, num_workers=0):
+    def words(self, name, num_steps=STEPS, num_workers=0, rules="replicated", num_model=1):
         (self.root / name).mkdir(exist_ok=True)
-        module = "tests.training.distributed_test"
-        return [module, *map(str, (self.store, self.root / name, num_steps, num_workers))]
+        options = (self.store, self.root / name, num_steps, num_workers, rules, num_model)
+        return ["tests.training.distributed_test", *map(str, options)]
 
     def start(self, name, count, **options):
         return host_processes.started(self.words(name, **options), count, self.root / f"{name}.log")
 
-    def run(self, name, count, code=errors.EXIT_OK):
-        host_processes.run(self.words(name), count, self.root / f"{name}.log", code)
+    def run(self, name, count, **options):
+        host_processes.run(self.words(name, **options), count, self.root / f"{name}.log")
 
     def log(self, name, index):
         return Path(f"{self.root / name}.log.{index}").read_text()
@@ -127,11 +138,8 @@ class Jobs:
         """Returns step -> the hashes of its rows in order; whoever gave a step gave the same."""
         found = {}
         for path in (self.root / name).glob("rows.*"):
-            index, count = int(path.suffixes[-3][1:]), int(path.suffix[1:])
             for record in whole_records(path):
-                per_host = len(record["rows"])
-                assert per_host == settings(self.store).batch_size // count
-                for at, row in enumerate(record["rows"], start=index * per_host):
+                for at, row in enumerate(record["rows"], start=record["first"]):
                     assert found.setdefault((record["step"], at), row) == row
         return found
 
@@ -177,7 +185,11 @@ def write_store(root):
 def jobs(tmp_path_factory):
     made = Jobs(tmp_path_factory.mktemp("jobs"))
     write_store(made.store)
-    return made
+    with pytest.MonkeyPatch.context() as patch:
+        # What one process compiled the next ones take.
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(made.root / "compiled"))
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -189,13 +201,11 @@ def whole(jobs):
 
 
 def assert_close(jobs, name, want):
-    """Checks that two runs differ by the order of their sums only: float32, more with each step."""
-    found, wanted = jobs.losses(name), jobs.losses(want)
-    np.testing.assert_allclose(found[:10], wanted[:10], rtol=1e-6)
-    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    """Checks that two runs differ by the order of their float32 sums only."""
+    np.testing.assert_allclose(jobs.losses(name), jobs.losses(want), rtol=2e-6)
     for path, array in jobs.params(want).items():
         np.testing.assert_allclose(
-            jobs.params(name)[path], array, rtol=1e-4, atol=1e-4, err_msg=path
+            jobs.params(name)[path], array, rtol=1e-5, atol=1e-5, err_msg=path
         )
 
 
@@ -234,12 +244,15 @@ def test_two_processes_train_as_one(jobs, whole):
 
 
 def test_killed_at_random_and_resumed_on_other_numbers_of_processes(jobs, whole):
-    rng, counts = random.Random(0), []
+    rng, starts = random.Random(0), []
     for number in range(NUM_KILLS):
-        counts.append((1, 2, 4)[number % 3])
-        left = STEPS - newest_checkpoint(jobs.root / "killed")
-        step = STEPS - left + rng.randint(1, max(min(left // 3, 8), 1))
-        kill_at(jobs, "killed", counts[-1], step, num_workers=number % 2)
+        # (processes, workers of each): all nine pairs, the processes others at each start.
+        starts.append(((1, 2, 4)[number % 3], (0, 1, 2)[(number + number // 3) % 3]))
+        count, num_workers = starts[-1]
+        reached = newest_checkpoint(jobs.root / "killed")
+        step = reached + rng.randint(1, max((STEPS - reached) // (NUM_KILLS - number + 3), 1))
+        kill_at(jobs, "killed", count, step, num_workers=num_workers)
+    assert len(set(starts)) == 9
     assert newest_checkpoint(jobs.root / "killed") > 0
     jobs.run("killed", 2)
     assert jobs.given("killed") == jobs.expected()
