@@ -100,19 +100,18 @@ def ours(case: Case) -> Iterator[dict[str, Any]]:
         yield from _rounds(update, lambda: jax.block_until_ready(kept["metrics"]), facts)
 
 
-def _compiled(case: Case, timings: dict[str, float] | None = None):
-    """Returns mesh, compiled step, state, batch and key of our side."""
+def created(case: Case):
+    """Returns mesh, spec, state and key of our side."""
     import jax
 
     from flan_jax.models.t5 import T5
-    from flan_jax.parallel import arrays
     from flan_jax.parallel.mesh import MeshShape, make_mesh
     from flan_jax.parallel.rules import preset
     from flan_jax.training.losses import TOKENS, LossConfig
     from flan_jax.training.optimizers import Adafactor, AdamW
     from flan_jax.training.schedules import Constant
     from flan_jax.training.state import create_state
-    from flan_jax.training.step import StepSpec, jitted_train_step
+    from flan_jax.training.step import StepSpec
 
     optimizer = {"adamw": AdamW, "adafactor": Adafactor}[case.optimizer]
     spec = StepSpec(
@@ -120,15 +119,26 @@ def _compiled(case: Case, timings: dict[str, float] | None = None):
         optimizer=optimizer(learning_rate=Constant(learning_rate=LEARNING_RATE)),
         loss=LossConfig(loss_normalizing_factor=TOKENS),
     )
+    mesh, key = make_mesh(MeshShape(), jax.devices()[:1]), jax.random.key(0)
+    with jax.set_mesh(mesh):
+        return mesh, spec, create_state(spec.model, spec.optimizer, key, mesh), key
+
+
+def _compiled(case: Case, timings: dict[str, float] | None = None):
+    """Returns mesh, compiled step, state, batch and key of our side."""
+    import jax
+
+    from flan_jax.parallel import arrays
+    from flan_jax.training.step import jitted_train_step
+
+    mesh, spec, state, key = created(case)
     inputs, targets = case.tokens()
     rows = {
         "encoder_input_tokens": inputs,
         "decoder_input_tokens": np.pad(targets, ((0, 0), (1, 0)))[:, :-1],
         "decoder_target_tokens": targets,
     }
-    mesh, key = make_mesh(MeshShape(), jax.devices()[:1]), jax.random.key(0)
     with jax.set_mesh(mesh):
-        state = create_state(spec.model, spec.optimizer, key, mesh)
         batch = arrays.global_batch(rows, spec.model.rules, mesh)
         start = time.perf_counter()
         step = jitted_train_step(spec, mesh).lower(state, batch, key).compile()
@@ -140,18 +150,9 @@ def _compiled(case: Case, timings: dict[str, float] | None = None):
 def peer(case: Case, config: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Trains transformers' T5 with torch; `config` has the model's shapes."""
     import torch
-    from transformers.optimization import Adafactor
 
     model = torch_t5(config).train()
-    parameters = list(model.parameters())
-    if case.optimizer == "adamw":
-        optimizer = torch.optim.AdamW(
-            parameters, lr=LEARNING_RATE, weight_decay=0.0, fused=True
-        )  # fmt: skip
-    else:
-        optimizer = Adafactor(
-            parameters, lr=LEARNING_RATE, scale_parameter=True, relative_step=False
-        )  # fmt: skip
+    optimizer = torch_optimizer(model, case.optimizer)
     inputs, targets = (torch.tensor(tokens, dtype=torch.long) for tokens in case.tokens())
 
     def update() -> None:
@@ -159,7 +160,7 @@ def peer(case: Case, config: argparse.Namespace) -> Iterator[dict[str, Any]]:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    facts = {"num_params": sum(parameter.numel() for parameter in parameters)}
+    facts = {"num_params": sum(p.numel() for p in model.parameters())}
     yield from _rounds(update, lambda: None, facts)
 
 
@@ -181,6 +182,17 @@ def torch_t5(config):
     # transformers 5 shares one tensor even when told not to; T5 1.1 has an output matrix.
     model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
     return model
+
+
+def torch_optimizer(model, name: str):
+    """Returns torch's fastest AdamW, or transformers' Adafactor."""
+    import torch
+    from transformers.optimization import Adafactor
+
+    parameters = list(model.parameters())
+    if name == "adamw":
+        return torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.0, fused=True)
+    return Adafactor(parameters, lr=LEARNING_RATE, scale_parameter=True, relative_step=False)
 
 
 def _rounds(

@@ -14,7 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"
 SHARED = ("__main__", "measuring")
-SCRIPTS = sorted(p.stem for p in BENCHMARKS.glob("*.py") if p.stem not in SHARED)
+# On no page until they are measured: on a machine with an accelerator, on a quiet one.
+UNMEASURED = ("gpu_step", "packed_step", "step_memory")
+SCRIPTS = sorted(p.stem for p in BENCHMARKS.glob("*.py") if p.stem not in (*SHARED, *UNMEASURED))
 RESULTS = ROOT / "docs" / "performance"
 
 
@@ -168,10 +170,29 @@ def _fewest(lengths: list[int], width: int, free: list[int]) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parity
-@pytest.mark.parametrize("name", ["train_step", "startup", "decode"])
+@pytest.mark.parametrize("name", ["train_step", "packed_step", "startup", "decode"])
 def test_measures_both_sides_where_torch_is(name, tmp_path):
     pytest.importorskip("torch", reason="the peer is transformers with torch: make test-parity")
     check_quick_run(name, tmp_path)
+
+
+@pytest.mark.slow  # compiles three small steps in a process
+def test_step_memory_is_measured(tmp_path):
+    check_quick_run("step_memory", tmp_path)
+
+
+@pytest.mark.large  # two processes that compile a step each
+def test_the_accelerator_benchmark_runs_on_a_cpu(tmp_path):
+    out = tmp_path / "result.json"
+    done = run("benchmarks/gpu_step.py", "--quick", "--json", str(out))
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads(out.read_text())["tables"]
+    columns = [heading for heading, _ in table["columns"]]
+    rows = [dict(zip(columns, row, strict=True)) for row in table["rows"]]
+    assert [row["model"] for row in rows] == ["tiny", "tiny_palm"]
+    for row in rows:
+        assert row["device"] == "cpu" and row["loss"] > 0 and row["tok/s"]["median"] > 0
+        assert row["MFU"] is None  # of a device whose peak is unknown
 
 
 def check_quick_run(name: str, tmp_path: Path) -> None:
