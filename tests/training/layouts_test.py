@@ -163,6 +163,7 @@ def test_a_damaged_checkpoint_ends_the_start_with_its_line(native, tmp_path):
         load(tmp_path)
 
 
+@pytest.mark.slow  # compiles a training step
 def test_a_run_starts_from_t5x(tmp_path):
     params = jax.device_get(MODEL.init(jax.random.key(9)))
     arrays = {f"target/{name}": array for name, array in flatten(params).items()}
