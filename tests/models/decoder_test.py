@@ -15,7 +15,8 @@ from flan_jax.core.errors import UsageError
 from flan_jax.core.tree import flatten, unflatten
 from flan_jax.data import packing
 from flan_jax.models.decoder import DecoderLM
-from flan_jax.models.decoder_network import DecoderConfig
+from flan_jax.models.decoder_network import DecoderConfig, DecoderLayer, DecoderStack
+from flan_jax.models.rotary import rotation
 
 PALM = DecoderConfig(
     vocab_size=64, emb_dim=24, num_heads=3, head_dim=8, num_layers=2, mlp_dim=40, dtype="float32"
@@ -201,6 +202,43 @@ def test_dropout_follows_its_key_and_acts_in_training_alone(dropped):
     model = DecoderLM(dataclasses.replace(LLAMA, dropout_rate=0.2))
     plain = _apply(model, _params(LLAMA), _batch(), dropout_key=jax.random.key(0))
     np.testing.assert_array_equal(plain, _apply(DecoderLM(LLAMA), _params(LLAMA), _batch()))
+
+
+@pytest.mark.parametrize("family", ["palm", "llama"])
+def test_each_place_of_dropout_zeroes_what_it_is_named_for(family):
+    """With what attention and MLP add dropped whole, at either place, a layer changes nothing."""
+    config = FAMILIES[family]
+    x = np.random.default_rng(3).normal(size=(1, 5, config.emb_dim)).astype(np.float32)
+    shapes = dict(attention=(config.num_heads, 1, 5), attention_out=(1, config.emb_dim))
+    shapes |= dict(mlp=(1, config.mlp_dim), mlp_out=(1, config.emb_dim))
+    turned = rotation(np.arange(5)[None], config.head_dim, config.rotary_theta)
+    stack = DecoderStack(dataclasses.replace(config, num_layers=1))
+    params = {"decoder_norm": {"scale": np.ones(config.emb_dim, np.float32)}}
+    params["layers_0"] = _params(config)["decoder"]["layers_0"]
+
+    @jax.jit
+    def layer(kept):
+        layer_params = {"params": params["layers_0"]}
+        return DecoderLayer(config).apply(layer_params, x, kept, np.tri(5)[None, None] > 0, turned)
+
+    @jax.jit
+    def whole(kept):
+        mask, positions = np.tri(5)[None, None] > 0, np.arange(5)[None]
+        return stack.apply({"params": params}, x, mask, positions, kept)
+
+    def kept(*dropped):
+        return {n: np.full((1, *shape), n not in dropped) for n, shape in shapes.items()}
+
+    for attention in ("attention", "attention_out"):
+        for mlp in ("mlp", "mlp_out"):
+            np.testing.assert_array_equal(layer(kept(attention, mlp))[0], x)
+            assert np.abs(layer(kept(attention))[0] - x).max() > 0.1
+            assert np.abs(layer(kept(mlp))[0] - x).max() > 0.1
+    for place in ("embedded", "output"):
+        masks = {"embedded": np.ones((1, 1, config.emb_dim), bool)}
+        masks |= {"output": masks["embedded"], "layers": [kept()]}
+        assert np.abs(whole(masks)).max() > 0.1
+        assert not np.any(whole(masks | {place: ~masks[place]}))
 
 
 def test_scanned_layers_are_those_of_a_loop_with_dropout_on(dropped):
