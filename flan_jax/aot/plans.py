@@ -70,6 +70,8 @@ def suggest(case: Case, run: Run, effort: str) -> tuple[Plan, Report] | None:
         best = next((found for found in tried if found[1] is not None), None)
         if best is None:
             continue
+        if effort == MEMORY:  # nothing tells which layout is faster
+            return best
         for others in _RELAXATIONS:
             for plan in others(best[0], here):
                 report = _try(here, plan, run, effort)
@@ -134,7 +136,8 @@ def _try(case: Case, plan: Plan, run: Run, effort: str) -> Report | None:
     if not _has_room(report):
         say(f"{place}: {needed}, too much")
         return None
-    say(f"{place}: {needed}, {report.estimate.step_s:.3f} s (estimate)")
+    time = f", {report.estimate.step_s:.3f} s (estimate)" if report.estimate else ""
+    say(f"{place}: {needed}{time}")
     return report
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from flan_jax.aot import compiling
 from flan_jax.aot.compiling import Case, Estimate, Report
-from flan_jax.aot.worker import Worker
 from flan_jax.core import errors, files, settings
 from flan_jax.core.tables import aligned
 
@@ -40,14 +39,14 @@ class Results:
 
     Args:
         path: the file; None keeps nothing.
-        compile_step: compiles a case; in a process of its own when None.
+        compile_step: compiles a case: a `Worker`'s, or `compiling.compile_step`.
 
     Raises:
         DataError: the file holds something else.
     """
 
-    def __init__(self, path: str | None, compile_step: CompileStep | None = None):
-        self._path, self._compile_step = path, compile_step or Worker().compile_step
+    def __init__(self, path: str | None, compile_step: CompileStep):
+        self._path, self._compile_step = path, compile_step
         self._reports: dict[str, dict] = {}
         if path is not None and Path(path).exists():
             self._reports = _read(path)

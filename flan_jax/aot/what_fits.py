@@ -61,8 +61,8 @@ CaseOf = Callable[[str, str, int], Case]  # recipe, slice, number of slices
 def make(
     folder: str,
     case_of: CaseOf,
+    compile_step: CompileStep,
     grid: tuple[Cell, ...] = GRID,
-    compile_step: CompileStep | None = None,
 ) -> None:
     """Compiles the cells that are not known and writes results and table.
 
@@ -70,8 +70,8 @@ def make(
         folder: where what_fits.json and what_fits.md are; the page must have the marks that the
             table stands between.
         case_of: gives the case of a recipe on so many slices of a name.
-        grid: the cells.
         compile_step: as for `Results`.
+        grid: the cells.
 
     Raises:
         IncompleteError: the compiler crashed on some cells; the others are there.

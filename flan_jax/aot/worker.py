@@ -11,7 +11,7 @@ from flan_jax.core import errors
 
 
 class Worker:
-    """Compiles cases one after the other; the process starts with the first and ends with ours."""
+    """Compiles cases one after the other; the process starts with the first. Close it."""
 
     def __init__(self, target=None):
         self._target = target or _serve
@@ -44,6 +44,13 @@ class Worker:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def close(self) -> None:
+        """Ends the process, whatever it does."""
+        if self._process is not None:
+            self._process.kill()  # at a milder signal libtpu prints its stack
+            self._process.join()
+            self._process = None
 
 
 def _ending(code: int | None) -> str:

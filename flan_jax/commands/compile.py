@@ -11,6 +11,7 @@ usual names of slices count cores on v2 to v4, v5p and tpu7x, chips on v5litepod
 """
 
 import argparse
+import contextlib
 import functools
 import os
 
@@ -30,9 +31,9 @@ _ENVIRONMENT = {
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_MIN_LOG_LEVEL": "3",
     "TPU_STDERR_LOG_LEVEL": "3",
-    # The compiler's own 64 KiB overflowed on a T5 XXL of two rows a device (libtpu 0.0.42.1).
-    "LIBTPU_INIT_ARGS": "--fibers_default_thread_stack_size=1048576",
 }
+# The compiler's own 64 KiB overflowed on a T5 XXL of two rows a device (libtpu 0.0.42.1).
+_LARGE_STACKS = "--fibers_default_thread_stack_size=1048576"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,20 +75,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compiles."""
-    os.environ.update(_ENVIRONMENT)
+    given = os.environ.get("LIBTPU_INIT_ARGS", "")
+    os.environ.update(_ENVIRONMENT, LIBTPU_INIT_ARGS=f"{_LARGE_STACKS} {given}".strip())
     if args.json:
         files.check_file(args.json, "--json")
-    if args.table:
-        return _make_table(args)
-    if not args.slice:
+    if args.results:
+        files.check_file(args.results, "--results")
+    if not args.slice and not args.table:
         raise errors.UsageError("no slice; give --slice NAME, such as --slice v4-32")
+    from flan_jax.aot.worker import Worker
+
+    with contextlib.closing(Worker()) as worker:
+        if args.table:
+            _make_table(args, worker.compile_step)
+        else:
+            _compile(args, worker.compile_step)
+
+
+def _compile(args: argparse.Namespace, compile_step) -> None:
     from flan_jax.aot import plans, results, slices
 
     slices.find(args.slice)  # before anything is read for it
     case = _case(args)
-    if args.results:
-        files.check_file(args.results, "--results")
-    kept = results.Results(args.results)
+    kept = results.Results(args.results, compile_step)
     title = f"{case.name} on {case.slice.shown}"
     if args.suggest:
         found = plans.suggest(case, kept.run, args.effort)
@@ -127,14 +137,13 @@ def _case(args: argparse.Namespace):
     )
 
 
-def _make_table(args: argparse.Namespace) -> None:
+def _make_table(args: argparse.Namespace, compile_step) -> None:
     from flan_jax.aot import what_fits
 
     if args.recipe or args.gin_file or args.slice or args.suggest or args.gin_bindings:
         raise errors.UsageError("--table has its own recipes and slices; give it without others")
     files.check_folder(args.table, "--table")
-    case = functools.partial(_case_of, args)
-    what_fits.make(args.table, case)
+    what_fits.make(args.table, functools.partial(_case_of, args), compile_step)
 
 
 def _case_of(args: argparse.Namespace, recipe: str, slice_name: str, num_slices: int):

@@ -72,6 +72,14 @@ def test_the_fastest_layout_that_fits_is_taken():
     assert (1, 1, "none", "fsdp_tensor") in {found for _, _, found in tried}
 
 
+def test_in_memory_mode_the_first_layout_that_fits_is_taken():
+    run, tried = runner(lambda case: 5)
+    plan, report = plans.suggest(tiny_case("v5litepod-4"), run, "memory")
+    assert report.slice == "v5litepod-1" and report.estimate is None
+    assert plan == Plan(model=1, num_microbatches=16)
+    assert {effort for _, effort, _ in tried} == {MEMORY}
+
+
 def test_nothing_is_suggested_where_nothing_fits():
     run, _ = runner(lambda case: 1000)
     assert plans.suggest(tiny_case("v5litepod-8"), run, "quick") is None

@@ -66,7 +66,7 @@ def test_a_file_of_something_else_is_refused(tmp_path, text):
     path = tmp_path / "other.json"
     path.write_text(text)
     with pytest.raises(errors.DataError, match="other.json holds no results"):
-        results.Results(str(path))
+        results.Results(str(path), Counting())
 
 
 def test_the_text_of_a_report():

@@ -45,10 +45,10 @@ def test_the_table_is_written_between_its_marks_and_goes_on(tmp_path):
     page.write_text(PAGE)
     first = Compiler(fails_on="v5litepod-4")
     with pytest.raises(errors.IncompleteError, match="1 cells failed, first tiny on v5litepod-4"):
-        what_fits.make(str(tmp_path), case_of, GRID, first)
+        what_fits.make(str(tmp_path), case_of, first, GRID)
     assert first.calls == [("v4-8", "memory"), ("v4-8", "quick")]
     second = Compiler()
-    what_fits.make(str(tmp_path), case_of, GRID, second)
+    what_fits.make(str(tmp_path), case_of, second, GRID)
     assert second.calls == [("v5litepod-4", "memory")]
     text = page.read_text()
     assert text.startswith("# Title\n\nText.\n\n") and text.endswith("\n\nMore.\n")
@@ -56,13 +56,13 @@ def test_the_table_is_written_between_its_marks_and_goes_on(tmp_path):
     layout = "4 | 4 x 1 | none, replicated"
     assert f"| tiny | v4-8 | {layout} | yes | 20.00 GiB | 30.75 GiB | 1.00 s |" in text
     assert f"| tiny | v5litepod-4 | {layout} | **no** | 20.00 GiB | 15.75 GiB |  |" in text
-    what_fits.make(str(tmp_path), case_of, GRID[:1], Compiler())
+    what_fits.make(str(tmp_path), case_of, Compiler(), GRID[:1])
     assert [report.slice for report in what_fits.read(tmp_path)] == ["v4-8"]
 
 
 def test_a_page_without_marks_is_refused(tmp_path):
     with pytest.raises(errors.UsageError, match=r"what_fits.md must be there, with the lines"):
-        what_fits.make(str(tmp_path), case_of, GRID, Compiler())
+        what_fits.make(str(tmp_path), case_of, Compiler(), GRID)
 
 
 def test_the_page_shows_the_results_that_are_kept():

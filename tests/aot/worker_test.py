@@ -37,3 +37,5 @@ def test_a_crash_is_told_and_the_next_case_runs():
     with pytest.raises(errors.UsageError, match="does not divide"):
         worker.compile_step(tiny_case("v4-16"), effort="quick")
     assert worker.compile_step(tiny_case("v4-64"), effort="memory") == "v4-64 memory"
+    worker.close()
+    worker.close()  # once is enough
