@@ -28,6 +28,7 @@ RESULTS = HERE.parent / "docs" / "performance"
 # The order of the page.
 BENCHMARKS = (
     "train_step",
+    "step_memory",
     "input_pipeline",
     "input_scale",
     "packing_fill",

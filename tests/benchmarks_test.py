@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"
 SHARED = ("__main__", "measuring")
 # On no page until they are measured: on a machine with an accelerator, on a quiet one.
-UNMEASURED = ("gpu_step", "packed_step", "step_memory")
+UNMEASURED = ("gpu_step", "packed_step")
 SCRIPTS = sorted(p.stem for p in BENCHMARKS.glob("*.py") if p.stem not in (*SHARED, *UNMEASURED))
 RESULTS = ROOT / "docs" / "performance"
 
