@@ -305,8 +305,8 @@ def test_bfloat16_stays_near_float32(family):
     rough = _apply(rough_model, _params(config), _batch())
     assert rough.dtype == jnp.float32
     error = np.asarray(rough) - exact
-    # Bound: 2 % of the spread of the logits.
-    assert 0 < np.sqrt((error**2).mean()) < 0.02 * exact.std()
+    # Bound: 1 % of the spread of the logits; it was 0.73 % for both when this was written.
+    assert 0 < np.sqrt((error**2).mean()) < 0.01 * exact.std()
 
 
 # Misuse.
