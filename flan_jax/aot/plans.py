@@ -127,13 +127,13 @@ def _try(case: Case, plan: Plan, run: Run, effort: str) -> Report | None:
     place = f"compile: {case.slice.shown}, {plan.bindings}"
     try:
         report = run(plan.applied(case), MEMORY)
-        if _has_room(report):
+        if has_room(report):
             report = run(plan.applied(case), effort)
     except errors.UsageError as error:  # this layout does not divide
         say(f"{place}: {error}")
         return None
     needed = f"{(report.peak_bytes or report.needed_bytes) / 2**30:.2f} GiB"
-    if not _has_room(report):
+    if not has_room(report):
         say(f"{place}: {needed}, too much")
         return None
     time = f", {report.estimate.step_s:.3f} s (estimate)" if report.estimate else ""
@@ -141,5 +141,6 @@ def _try(case: Case, plan: Plan, run: Run, effort: str) -> Report | None:
     return report
 
 
-def _has_room(report: Report) -> bool:
+def has_room(report: Report) -> bool:
+    """Whether a step fits with as much to spare as its peak may read low."""
     return report.fits and report.peak_bytes * _ROOM <= report.limit_bytes

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flan_jax.aot import results
 from flan_jax.aot.compiling import MEMORY, Case, Report
-from flan_jax.aot.plans import Plan
+from flan_jax.aot.plans import Plan, has_room
 from flan_jax.aot.results import CompileStep, Results, gib
 from flan_jax.aot.slices import find
 from flan_jax.core import errors, files
@@ -39,10 +39,13 @@ def _cells(recipe: str, *slices: str, **others) -> list[Cell]:
 
 
 GRID = (
-    *_cells("flan_palm_540b", "v4-1024", "v4-512", "v5p-256", "v5p-128", "v6e-256"),
-    *_cells("flan_palm_62b", "v4-128", "v4-64", "v5litepod-128", "v5litepod-64", "v5p-32"),
-    *_cells("flan_palm_62b", "v6e-64", "v6e-32"),
-    *_cells("flan_palm_8b", "v4-32", "v4-16", "v5litepod-32", "v5litepod-16", "v5p-8", "v6e-8"),
+    *_cells("flan_palm_540b", "v4-1024", "v4-512", "v4-256", "v5litepod-256", "v5p-256"),
+    *_cells("flan_palm_540b", "v5p-128", "v6e-256"),
+    *_cells("flan_u_palm_540b", "v4-1024"),
+    *_cells("flan_palm_62b", "v4-128", "v4-64", "v4-32", "v5litepod-128", "v5litepod-64"),
+    *_cells("flan_palm_62b", "v5p-32", "v6e-64", "v6e-32"),
+    *_cells("flan_palm_8b", "v4-32", "v4-16", "v4-8", "v5litepod-32", "v5litepod-16"),
+    *_cells("flan_palm_8b", "v5litepod-8", "v5p-8", "v6e-8"),
     *_cells("flan_t5_xxl", "v4-32", "v4-16", "v5litepod-32", "v5litepod-16", "v3-64", "v3-32"),
     *_cells("flan_t5_xxl", "v5p-8", "v6e-16", "v6e-8"),
     *_cells("flan_t5_xl", "v4-32", "v4-16", "v4-8", "v5litepod-32", "v5litepod-16", "v3-32"),
@@ -51,6 +54,9 @@ GRID = (
     *_cells("flan_t5_base", "v4-8", "v5litepod-8", "v5litepod-4", "v3-8", "v6e-4"),
     *_cells("flan_t5_small", "v4-8", "v5litepod-4", "v5litepod-1", "v3-8", "v2-8", "v6e-1"),
     *_cells("flan_t5_xxl", "v5litepod-16", num_slices=2),
+    # The decisive ones whole.
+    *_cells("flan_t5_xxl", "v5litepod-32", "v4-32", effort="quick"),
+    *_cells("flan_palm_540b", "v4-1024", effort="quick"),
     *_cells("flan_t5_xxl", "tpu7x-8"),
 )
 
@@ -77,9 +83,7 @@ def make(
         IncompleteError: the compiler crashed on some cells; the others are there.
     """
     page = Path(folder, PAGE)
-    text = page.read_text(encoding="utf-8") if page.exists() else ""
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise errors.UsageError(f"{page} must be there, with the lines {BEGIN!r} and {END!r}")
+    _parts(page)
     kept = Results(str(Path(folder, RESULTS)), compile_step)
     cases = [(cell, _laid_out(cell, case_of)) for cell in grid]
     names = [results.key(case, cell.effort) for cell, case in cases]
@@ -94,13 +98,21 @@ def make(
             say(f"compile: {error}")
             failed.append(f"{cell.recipe} on {case.slice.shown}")
         else:
-            before, after = text.split(BEGIN)[0], text.split(END)[1]
+            before, after = _parts(page)  # it may have been edited meanwhile
             rows = table([report for name in names if (report := kept.known(name))])
             with files.atomic_open(page) as file:
                 file.write(f"{before}{BEGIN}\n\n{rows}\n{END}{after}")
     kept.keep_only(names)
     if failed:
         raise errors.IncompleteError(f"{len(failed)} cells failed, first {failed[0]}")
+
+
+def _parts(page: Path) -> tuple[str, str]:
+    """Returns what stands on a page before and after the table."""
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise errors.UsageError(f"{page} must be there, with the lines {BEGIN!r} and {END!r}")
+    return text.split(BEGIN)[0], text.split(END)[1]
 
 
 def _laid_out(cell: Cell, case_of: CaseOf) -> Case:
@@ -154,7 +166,7 @@ def _columns(report: Report) -> Iterator[str]:
     yield f"{report.mesh['data']} x {report.mesh['model']}"
     parts = "" if report.num_microbatches == 1 else f", {report.num_microbatches} microbatches"
     yield f"{report.remat_policy}, {report.rules}{parts}"
-    yield "yes" if report.fits else "**no**"
+    yield ("yes" if has_room(report) else "tight") if report.fits else "**no**"
     yield gib(report.peak_bytes) if report.fits else gib(report.needed_bytes)
     yield gib(report.limit_bytes)
     yield f"{report.estimate.step_s:.2f} s" if report.estimate else ""

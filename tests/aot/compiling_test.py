@@ -41,6 +41,8 @@ def test_lengths_that_only_a_store_knows_are_asked_for():
         compiling.one_row(data)
 
 
+# Compiles initialization and a step.
+@pytest.mark.slow
 def test_the_step_compiled_takes_what_training_has():
     case = tiny_case(mesh=MeshShape(data=4, model=2), rules="fsdp_tensor")
     mesh = make_mesh(case.config.mesh)
@@ -99,6 +101,8 @@ def test_in_memory_mode_a_refusal_tells_what_is_needed():
     assert not small.fits and small.needed_bytes == 15 << 30
 
 
+# Compiles a step.
+@pytest.mark.slow
 def test_the_compiler_here_takes_what_was_lowered():
     report = compiling.compile_step(tiny_case(rules="fsdp"), devices=jax.devices())
     assert report.fits and report.compiler_flops > 0

@@ -55,3 +55,11 @@ def test_the_compilers_own_number_of_rounds_wins():
 def test_text_without_an_entry_is_refused():
     with pytest.raises(ValueError, match="no ENTRY"):
         hlo.count("HloModule empty\n")
+
+
+def test_parts_of_one_collective_count_once():
+    again = "  %done = f32[64]{0:T(128)} all-reduce(%p), channel_id=9, to_apply=%add\n"
+    text = MODULE.replace("  ROOT %scattered", f"{again}  ROOT %scattered")
+    assert hlo.count(text).collectives["all-reduce"].count == 1
+    other = text.replace("(%p), channel_id=9", "(%p), channel_id=8")
+    assert hlo.count(other).collectives["all-reduce"].count == 2
