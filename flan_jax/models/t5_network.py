@@ -59,6 +59,11 @@ class T5Config:
         if self.attention not in KINDS:
             raise errors.unknown_name("attention", self.attention, KINDS)
 
+    @property
+    def num_kv_heads(self) -> int:
+        """Heads of keys and values: each head of the queries has its own."""
+        return self.num_heads
+
 
 def _attention(config: T5Config, rules: AxisRules | None) -> Attention:
     return Attention(

@@ -254,6 +254,9 @@ def _check_mesh(model: Model, batch_size: int, num_parts: int, mesh: Mesh) -> No
     for what, name, size in (
         ("a batch" if num_parts == 1 else "a microbatch", axes.BATCH, batch_size // num_parts),
         ("attention", axes.HEADS, shape.num_heads),
+        # A single key-value head is whole on every device.
+        ("keys and values", axes.HEADS if shape.num_kv_heads > 1 else None, shape.num_kv_heads),
+        ("hidden states", axes.EMBED, shape.emb_dim),
         ("the MLP", axes.MLP, shape.mlp_dim),
         ("the vocabulary", axes.VOCAB, shape.vocab_size),
     ):

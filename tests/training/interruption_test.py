@@ -13,10 +13,13 @@ import pytest
 
 from flan_jax.core import files
 from flan_jax.core.errors import PreemptedError, UsageError
+from flan_jax.models.decoder import DecoderLM
+from flan_jax.models.decoder_presets import decoder_config
 from flan_jax.models.t5 import T5
-from flan_jax.parallel.mesh import MeshShape
-from flan_jax.training import step
+from flan_jax.parallel.mesh import MeshShape, make_mesh
+from flan_jax.training import loop, step
 from flan_jax.training.checkpoints import Checkpoints
+from flan_jax.training.loop import TrainConfig
 from flan_jax.training.optimizers import AdamW
 from flan_jax.training.schedules import Constant
 from flan_jax.training.writers import read_metrics
@@ -24,6 +27,7 @@ from tests.training.tiny_runs import (
     ADAFACTOR,
     DATA,
     MODEL,
+    VOCAB,
     assert_bit_equal,
     state_in,
     train,
@@ -229,6 +233,11 @@ def test_a_checkpoint_of_another_vocabulary_is_refused(tmp_path):
             {"mesh": MeshShape(data=1, model=2), "rules": "tensor"},
             "the vocabulary .*'vocab' of 31 does not divide over the 2 devices",
         ),
+        (
+            {"emb_dim": 15},
+            {"mesh": MeshShape(data=1, model=2), "rules": "fsdp_tensor_2d"},
+            "hidden states .*'embed' of 15 does not divide over the 2 devices",
+        ),
     ],
 )
 def test_what_does_not_divide_is_said_before_anything_compiles(
@@ -240,6 +249,18 @@ def test_what_does_not_divide_is_said_before_anything_compiles(
     with pytest.raises(UsageError, match=message):
         train(tmp_path, model=model, act=no_batch, options={"devices": devices}, **config)
     assert not compilations and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("num_kv_heads", [1, 2])
+def test_key_value_heads_divide_or_are_one(num_kv_heads):
+    shape = decoder_config("tiny_decoder", vocab_size=VOCAB, num_kv_heads=num_kv_heads)
+    mesh = make_mesh(MeshShape(data=2, model=4))
+    config = TrainConfig(optimizer=ADAFACTOR, model_dir="none", train_steps=1, rules="tensor")
+    if num_kv_heads == 1:  # whole on every device
+        assert loop.step_spec(DecoderLM(shape), config, batch_size=8, mesh=mesh)
+        return
+    with pytest.raises(UsageError, match="keys and values .*'heads' of 2 does not divide over th"):
+        loop.step_spec(DecoderLM(shape), config, batch_size=8, mesh=mesh)
 
 
 @pytest.fixture
