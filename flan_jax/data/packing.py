@@ -25,6 +25,8 @@ from flan_jax.core.errors import DataError, UsageError
 
 Batch = dict[str, np.ndarray]
 
+VERSION = 2  # raised when the same lengths are planned into other rows
+
 ENCODER_FEATURES = ("encoder_input_tokens", "encoder_segment_ids", "encoder_positions")
 DECODER_FEATURES = (
     "decoder_target_tokens",

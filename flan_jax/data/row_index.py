@@ -24,7 +24,7 @@ from flan_jax.core.progress import Progress, say
 from flan_jax.data.mixture import MAX_POSITION, MixtureState
 from flan_jax.data.windows import RowStream, WindowPlanner
 
-FORMAT = 2  # raised when a change of the packer changes how many rows a window has
+FORMAT = 2  # of the file
 FOLDER = "rows"
 
 _STATE_EVERY = 32  # windows; the schedule alone is replayed between them, a few ms each

@@ -96,6 +96,7 @@ class RowStream:
             "window_examples": self.window_examples,
             "feature_lengths": list(self.row_lengths.values()),
             "pack": self.pack,
+            "packer": packing.VERSION,
         }
 
     def schedule(self, store: Store) -> MixtureSchedule:

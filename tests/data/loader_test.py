@@ -11,7 +11,7 @@ import pytest
 
 from flan_jax.collection.store import Store
 from flan_jax.core.errors import UsageError
-from flan_jax.data import loader
+from flan_jax.data import loader, packing
 from flan_jax.data.loader import TrainInput, open_train
 from flan_jax.data.mixture import MixtureState
 from tests.data.batches import assert_equal
@@ -280,6 +280,13 @@ def test_a_state_of_another_input_is_refused(store, changes, message):
     _, state, _ = take(config(store), 1)
     with pytest.raises(UsageError, match=message):
         open_train(config(store, **changes), state)
+
+
+def test_a_state_of_another_packer_is_refused(store, monkeypatch):
+    _, state, _ = take(config(store), 1)
+    monkeypatch.setattr(packing, "VERSION", 1)
+    with pytest.raises(UsageError, match="made with packer 2, this run has 1"):
+        open_train(config(store), state)
 
 
 def test_a_state_of_a_rebuilt_store_is_refused(store, make_store):
