@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from flan_jax.core import axes, errors, ranges
 from flan_jax.core.tree import PyTree, unflatten
 from flan_jax.models import layers, masks, model, remat, rotary, scanning
-from flan_jax.models.attention import KINDS, KeysValues
+from flan_jax.models.attention import KeysValues
 from flan_jax.models.decoder_attention import RotaryAttention
 from flan_jax.models.dropout import draw, drop
 from flan_jax.models.rotary import Rotation
@@ -69,7 +69,6 @@ class DecoderConfig:
         for what, name, known in (
             ("decoder block", self.block, BLOCKS),
             ("norm", self.norm, NORMS),
-            ("attention", self.attention, KINDS),
             ("rotary pairing", self.rotary_pairing, rotary.PAIRINGS),
         ):
             if name not in known:

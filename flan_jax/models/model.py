@@ -13,6 +13,7 @@ import jax
 from flan_jax.core import axes, errors
 from flan_jax.core.tree import PyTree, flatten, unflatten
 from flan_jax.models import layers, remat
+from flan_jax.models.attention import KINDS
 from flan_jax.models.scanning import PARAM_SCAN_AXIS
 from flan_jax.models.stacking import stack, unstack
 from flan_jax.parallel.rules import ShardingRules
@@ -94,16 +95,19 @@ class Model(abc.ABC):
 
 
 def check_config(config: Any) -> None:
-    """Checks the fields that the configurations of all families have, and that numbers are > 0."""
+    """Checks the fields that the configurations of all families have, and the types of numbers."""
     name = type(config).__name__
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if field.type in (int, "int") and (type(value) is not int or value < 1):
+        if field.type is int and (type(value) is not int or value < 1):
             raise errors.UsageError(
                 f"{name}.{field.name} must be a positive integer, got {value!r}"
             )
+        if field.type is bool and type(value) is not bool:
+            raise errors.UsageError(f"{name}.{field.name} must be True or False, got {value!r}")
     if config.dtype not in DTYPES:
-        remedy = "; float16 overflows in the residual stream" if "16" in config.dtype else ""
+        is_half = isinstance(config.dtype, str) and "16" in config.dtype
+        remedy = "; float16 overflows in the residual stream" if is_half else ""
         raise errors.UsageError(
             f"{name}.dtype {config.dtype!r} is not supported{remedy}; use {' or '.join(DTYPES)}"
         )
@@ -111,9 +115,13 @@ def check_config(config: Any) -> None:
         raise errors.UsageError(
             f"{name}.dropout_rate must be at least 0 and below 1, got {config.dropout_rate}"
         )
+    if not config.mlp_activations:
+        raise errors.UsageError(f"{name}.mlp_activations is empty; name one activation at least")
     for activation in config.mlp_activations:
         if activation not in layers.ACTIVATIONS:
             raise errors.unknown_name("activation", activation, layers.ACTIVATIONS)
+    if config.attention not in KINDS:
+        raise errors.unknown_name("attention", config.attention, KINDS)
     remat.check(config.remat_policy)
 
 

@@ -16,10 +16,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from flan_jax.core import axes, errors
+from flan_jax.core import axes
 from flan_jax.core.tree import PyTree, unflatten
 from flan_jax.models import layers, masks, model, remat, scanning
-from flan_jax.models.attention import KINDS, Attention, KeysValues
+from flan_jax.models.attention import Attention, KeysValues
 from flan_jax.models.dropout import draw, drop
 from flan_jax.models.positions import RelativePositionBias
 from flan_jax.parallel.rules import AxisRules, constrain
@@ -44,7 +44,7 @@ class T5Config:
     dtype: str = "bfloat16"  # of activations; weights, softmax, norms and logits are float32
     logits_via_embedding: bool = False  # True ties the output matrix to the embedding (T5 1.0)
     scan_layers: bool = False  # one compiled layer per stack, parameters stacked on axis 1
-    remat_policy: str = "none"  # what the backward pass computes again, a name of `remat.POLICIES`
+    remat_policy: str = remat.NONE  # what the backward pass computes again, of `remat.POLICIES`
     embedding_init_std: float = 1.0  # T5X's; small models trained with Adam do better near 0.1
     attention: str = "plain"  # or 'fused', where nothing is dropped
     relpos_buckets: int = 32
@@ -56,8 +56,6 @@ class T5Config:
     def __post_init__(self):
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
         model.check_config(self)
-        if self.attention not in KINDS:
-            raise errors.unknown_name("attention", self.attention, KINDS)
 
     @property
     def num_kv_heads(self) -> int:

@@ -325,6 +325,9 @@ def test_bfloat16_stays_near_float32(family):
         ("block", "paralel", "unknown decoder block 'paralel'; did you mean 'parallel'"),
         ("rotary_pairing", "half", "unknown rotary pairing 'half'; did you mean 'halves'"),
         ("mlp_activations", ("swish",), "unknown activation 'swish'"),
+        ("mlp_activations", (), "mlp_activations is empty; name one"),
+        ("attention", "flash", "unknown attention 'flash'; known: fused, plain"),
+        ("prefix_lm", "False", "DecoderConfig.prefix_lm must be True or False, got 'False'"),
         ("remat_policy", "ful", "unknown remat policy 'ful'; did you mean 'full'"),
     ],
 )

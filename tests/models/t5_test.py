@@ -337,6 +337,9 @@ def test_float16_is_refused_with_the_reason():
     ("field", "value", "message"),
     [
         ("dtype", "int8", "'int8' is not supported; use bfloat16 or float32"),
+        ("dtype", jnp.bfloat16, "bfloat16'> is not supported; use bfloat16 or float32"),
+        ("scan_layers", "False", "T5Config.scan_layers must be True or False, got 'False'"),
+        ("attention", "flash", "unknown attention 'flash'; known: fused, plain"),
         ("emb_dim", 0, "emb_dim must be a positive integer, got 0"),
         ("num_heads", 2.0, "num_heads must be a positive integer, got 2.0"),
         ("dropout_rate", 1.0, "dropout_rate must be at least 0 and below 1, got 1.0"),
