@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from flan_jax.collection.store import Store
-from flan_jax.core.errors import DataError, UsageError
+from flan_jax.core.errors import DataError, UsageError, unknown_name
 from flan_jax.data import packing
 from flan_jax.data.packing import Batch
 
@@ -105,6 +105,8 @@ def loss_batches(
         raise UsageError(
             f"batch_size {batch_size} must be > 0 and a multiple of {process_count} processes"
         )
+    if layout not in _PACKERS:
+        raise unknown_name("layout", layout, _PACKERS)
     feature_lengths = feature_lengths or store.feature_lengths
     max_input, max_target = feature_lengths["inputs"], feature_lengths["targets"]
     lengths = {"max_input": max_input, "max_target": max_target}

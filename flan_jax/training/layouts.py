@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from flan_jax.convert import t5x
 from flan_jax.convert.leaves import Leaves, is_stacked, laid_out
+from flan_jax.core import errors
 from flan_jax.core.progress import Progress, say
 from flan_jax.core.tree import PyTree, flatten, unflatten
 from flan_jax.models.model import Model
@@ -61,9 +62,11 @@ def load_params(
         init: makes all parameters; needed with `excepted`.
 
     Raises:
-        UsageError: a parameter is missing, unknown, or of another shape or dtype than stored.
+        UsageError: a parameter is missing, unknown, or of another shape or dtype than stored; or
+            `excepted` is no list of regular expressions.
         FlanError: the checkpoint is damaged.
     """
+    _check_patterns(excepted)
     is_native = t5x.find(path) is not None
     if is_native or excepted:
         leaves = t5x.open_checkpoint(path).params if is_native else params_files.open_params(path)
@@ -73,6 +76,21 @@ def load_params(
         return params
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     return jax.jit(model.from_other_layout, out_shardings=shardings)(params)
+
+
+def _check_patterns(excepted: Sequence[str]) -> None:
+    where = "initial_checkpoint_except"
+    if isinstance(excepted, str):
+        raise errors.UsageError(
+            f"{where} is the text {excepted!r}; give a list of regular expressions, [{excepted!r}]"
+        )
+    for pattern in excepted:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise errors.UsageError(
+                f"{where} has {pattern!r}, which is no regular expression ({error}); correct it"
+            ) from None
 
 
 def _place(

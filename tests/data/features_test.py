@@ -114,6 +114,11 @@ def test_loss_batches_for_a_decoder_hold_inputs_and_targets_in_one_row(make_stor
         assert sorted(np.concatenate(chosen)) == sorted(np.concatenate(stored)), name
 
 
+def test_an_unknown_layout_is_refused(make_store):
+    with pytest.raises(UsageError, match="unknown layout 'decodr'; did you mean 'decoder'"):
+        list(features.loss_batches(make_store(SIZES), names=NAMES, batch_size=8, layout="decodr"))
+
+
 def test_the_last_loss_batch_ends_with_rows_of_no_weight(make_store):
     store = make_store({"a": {"validation": 1}})
     (batch,) = features.loss_batches(store, names=["a"], batch_size=3)

@@ -117,6 +117,18 @@ def test_what_is_missing_or_unknown_is_an_error_unless_named(native, capsys):
     assert "51 arrays restored" in err and "1 array(s) ignored: decoder/logits_dense/kernel" in err
 
 
+@pytest.mark.parametrize(
+    ("excepted", "message"),
+    [
+        ("decoder/.*", r"is the text 'decoder/\.\*'; give a list of regular expressions"),
+        (["decoder/("], r"has 'decoder/\(', which is no regular expression \(missing \)"),
+    ],
+)
+def test_exceptions_are_a_list_of_regular_expressions(native, excepted, message):
+    with pytest.raises(UsageError, match=message):
+        load(native[0] / "apart", excepted=excepted)
+
+
 def test_what_is_missing_is_made_if_named(native, tmp_path, capsys):
     folder, arrays = native
     some = {f"target/{n}": a for n, a in arrays.items() if n != "decoder/logits_dense/kernel"}
