@@ -10,7 +10,7 @@ read as a whole is a `DataError`. Online data sets (TFDS, Hugging Face) are not 
 import dataclasses
 import functools
 import hashlib
-import importlib.resources
+import importlib.util
 import inspect
 import os
 import sys
@@ -315,12 +315,15 @@ def resolve(path: str) -> Path:
         return Path(path)
     package, _, rest = path.removeprefix("package:").partition("/")
     try:
-        root = importlib.resources.files(package)
-    except ModuleNotFoundError:
+        # Not imported: a package that only carries a file may need what is not installed.
+        spec = importlib.util.find_spec(package)
+    except (ModuleNotFoundError, ValueError):  # no parent package; no name
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
         raise UsageError(
             f"{path!r}: no package {package!r} can be imported; install it or run from its folder"
-        ) from None
-    return Path(str(root.joinpath(rest)))
+        )
+    return Path(spec.submodule_search_locations[0], rest)
 
 
 def read_lines(path: str | os.PathLike) -> Iterator[str]:

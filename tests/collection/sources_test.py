@@ -329,8 +329,18 @@ def test_any_value_divides_rows_and_rows_without_one_stay_in_train(tmp_path):
 
 def test_resolve_finds_package_files_and_refuses_unknown_packages():
     assert sources.resolve("package:flan_jax/core/rng.py").is_file()
-    with pytest.raises(UsageError, match="no package 'flan_jaxx' can be imported; install"):
-        sources.resolve("package:flan_jaxx/a.txt")
+    for missing in ("flan_jaxx", "flan_jaxx.sub", "pytest.nothing", ""):
+        with pytest.raises(UsageError, match=f"no package '{missing}' can be imported; install"):
+            sources.resolve(f"package:{missing}/a.txt")
+
+
+def test_resolve_finds_files_of_a_package_that_cannot_be_imported(tmp_path, monkeypatch):
+    package = tmp_path / "package_with_a_file"
+    package.mkdir()
+    (package / "__init__.py").write_text("import no_such_module\n")
+    (package / "a.txt").write_text("text")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert sources.resolve("package:package_with_a_file/a.txt") == package / "a.txt"
 
 
 def test_choose_is_exact_seeded_and_fair():
