@@ -22,6 +22,7 @@ from flan_jax.core.progress import Progress, say
 from flan_jax.core.tree import PyTree, flatten, unflatten
 from flan_jax.models.model import Model
 from flan_jax.models.stacking import stack, unstack
+from flan_jax.parallel import hosts
 from flan_jax.training import checkpoints, params_files
 from flan_jax.training.optimizers import Optimizer
 from flan_jax.training.state import TrainState, abstract_state
@@ -112,18 +113,19 @@ def _place(
     made = [name for name in wanted if name not in stored and is_excepted(name)]
     ignored = [name for name in stored if name not in wanted and is_excepted(name)]
     names = [name for name in stored if name not in ignored]
-    checkpoints.check_leaves(
-        source,
-        {f"params/{name}": stored[name] for name in names},
-        {f"params/{name}": leaf for name, leaf in wanted.items() if name not in made},
-        cast_from,
-    )
     placed = {}
-    # In the order of the source, which reads each stacked array once.
-    with Progress("restore", total=len(names), unit="array") as progress:
-        for name in names:
-            placed[name] = _read(leaves, name, wanted[name])
-            progress.advance()
+    with hosts.all_or_none():
+        checkpoints.check_leaves(
+            source,
+            {f"params/{name}": stored[name] for name in names},
+            {f"params/{name}": leaf for name, leaf in wanted.items() if name not in made},
+            cast_from,
+        )
+        # In the order of the source, which reads each stacked array once.
+        with Progress("restore", total=len(names), unit="array") as progress:
+            for name in names:
+                placed[name] = _read(leaves, name, wanted[name])
+                progress.advance()
     if made:
         placed |= _make(made, wanted, init)
     say(f"checkpoint {source}: {len(names)} arrays restored")
