@@ -26,8 +26,9 @@ from measuring import Spread, Table
 
 from flan_jax.core import errors
 
-# FLOP/s, dense bfloat16, of the makers' data sheets; by what a device's name has in it.
-PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
+# FLOP/s, dense bfloat16, of the makers' data sheets; by the device's whole name, as cards of one
+# chip differ (H100 PCIe and NVL are slower than SXM). Others have no MFU.
+PEAKS = {"NVIDIA H100 80GB HBM3": 989e12, "NVIDIA H200": 989e12}
 ROUND_STEPS = 5
 
 
@@ -49,10 +50,13 @@ class Case:
         from flan_jax.models.t5 import T5
         from flan_jax.parallel.rules import preset
 
-        shared = dict(dtype="bfloat16", scan_layers=True, remat_policy=self.remat_policy)
+        shared = dict(
+            dtype="bfloat16", scan_layers=True, remat_policy=self.remat_policy,
+            attention=self.attention,
+        )  # fmt: skip
         if len(self.lengths) == 2:
             shape = dict(vocab_size=512) if self.model == "tiny" else {}
-            config = t5_config(self.model, attention=self.attention, **shared | shape)
+            config = t5_config(self.model, **shared | shape)
             return T5(config, rules=preset("replicated"))
         config = DecoderConfig(**DECODERS[self.model], **shared)
         return DecoderLM(config, rules=preset("replicated"))
@@ -173,7 +177,7 @@ def measure(args: argparse.Namespace) -> list[Table]:
             table.add(case.model, None, rows, *what, "failed", *[None] * 7)
             continue
         seconds = [found["step_s"] for found in rounds]
-        peak = next((p for name, p in PEAKS.items() if name in facts["device"]), None)
+        peak = PEAKS.get(facts["device"])
         rates = [facts["flops"] / s for s in seconds]
         peak_bytes = rounds[-1]["peak_bytes"]
         table.add(
