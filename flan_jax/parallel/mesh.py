@@ -31,13 +31,15 @@ class MeshShape:
     model: int = 1  # tensor parallelism
 
     def __post_init__(self):
-        if self.num_slices < 1:
-            raise UsageError(f"num_slices must be >= 1, got {self.num_slices}; 1 is one slice")
+        if type(self.num_slices) is not int or self.num_slices < 1:
+            raise UsageError(
+                f"num_slices must be an integer >= 1, got {self.num_slices!r}; 1 is one slice"
+            )
         for name, size in self._sizes().items():
-            if size != -1 and size < 1:
+            if type(size) is not int or (size != -1 and size < 1):
                 raise UsageError(
-                    f"mesh axis {name!r} has size {size}; give a positive size, or -1 on one axis "
-                    "for all devices that are left"
+                    f"mesh axis {name!r} has size {size!r}; give a positive size, or -1 on one "
+                    "axis for all devices that are left"
                 )
         if self.data == self.model == -1:
             raise UsageError(
@@ -58,12 +60,13 @@ class MeshShape:
         if -1 in sizes.values():
             left = num_devices // known
             fits = left >= 1 and left * known == num_devices
+            remedy = f"make the product of the other sizes a divisor of {num_devices}"
         else:
             left, fits = 1, known == num_devices
+            remedy = f"make the product of its sizes {num_devices}, or set one axis to -1"
         if not fits:
             raise UsageError(
-                f"a mesh of {sizes} does not cover {num_devices} device(s) exactly; make the "
-                f"product of its sizes {num_devices}, or set one axis to -1"
+                f"a mesh of {sizes} does not cover {num_devices} device(s) exactly; {remedy}"
             )
         return tuple(left if sizes[name] == -1 else sizes[name] for name in axes.MESH_AXES)
 

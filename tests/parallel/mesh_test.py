@@ -85,26 +85,32 @@ def test_slices_of_tpus_must_be_what_the_shape_says(num_slices, devices, message
 
 
 @pytest.mark.parametrize(
-    "shape",
+    ("shape", "remedy"),
     [
-        dict(data=3), dict(data=-1, model=3), dict(data=16, model=-1), dict(num_slices=3),
-        dict(num_slices=2, data=8),
+        (dict(data=3), "product of its sizes 8, or set one axis to -1"),
+        (dict(num_slices=2, data=8), "product of its sizes 8, or set one axis to -1"),
+        (dict(data=-1, model=3), "product of the other sizes a divisor of 8"),
+        (dict(data=16, model=-1), "product of the other sizes a divisor of 8"),
+        (dict(num_slices=3), "product of the other sizes a divisor of 8"),
     ],
-)  # fmt: skip
-def test_sizes_that_do_not_cover_the_devices_are_refused(shape):
-    with pytest.raises(UsageError, match=r"does not cover 8 device\(s\).*product of its sizes 8"):
+)
+def test_sizes_that_do_not_cover_the_devices_are_refused(shape, remedy):
+    with pytest.raises(
+        UsageError, match=rf"does not cover 8 device\(s\) exactly; make the {remedy}"
+    ):
         make_mesh(MeshShape(**shape))
 
 
-@pytest.mark.parametrize("size", [0, -2])
+@pytest.mark.parametrize("size", [0, -2, 1.5, "2"])
 def test_a_size_must_be_positive(size):
-    with pytest.raises(UsageError, match=f"'model' has size {size}; give a positive"):
+    with pytest.raises(UsageError, match=f"'model' has size {size!r}; give a positive"):
         MeshShape(model=size)
 
 
 def test_the_number_of_slices_is_not_inferred():
-    with pytest.raises(UsageError, match="num_slices must be >= 1, got -1; 1 is one slice"):
-        MeshShape(num_slices=-1)
+    for num in (-1, "2"):
+        with pytest.raises(UsageError, match=f"must be an integer >= 1, got {num!r}; 1 is one sli"):
+            MeshShape(num_slices=num)
 
 
 def test_only_one_size_is_inferred():
