@@ -114,12 +114,15 @@ def _write_ours(source: Source, target: Target) -> None:
 
 def _read_model(model: dict[str, Any] | None) -> Any:
     """Returns the configuration that a checkpoint of ours keeps of its model."""
-    for name, fields in (model or {}).items():
-        try:
-            return _configs()[name](**fields)
-        except (KeyError, TypeError) as error:  # of another version of this code
-            say(f"convert: the checkpoint's own word on its model is not understood ({error!r})")
-    return None
+    if not model:
+        return None
+    try:
+        ((name, fields),) = model.items()
+        return _configs()[name](**fields)
+    # Of another version of this code; a `UsageError` is a ValueError.
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        say(f"convert: the checkpoint's own word on its model is not understood ({error!r})")
+        return None
 
 
 def _huggingface_is_at(path: str) -> bool:
@@ -319,6 +322,8 @@ def _target_path(out: str, step: int, target: Format) -> str:
     path = os.path.abspath(out)
     if target.has_step and not re.fullmatch(r"checkpoint_\d+", os.path.basename(path)):
         path = os.path.join(path, f"checkpoint_{step}")
+    if target.has_step and int(path.rsplit("_", 1)[1]) >= 2**31:
+        raise UsageError(f"--out: {path} is of a step too large for 32 bits; give another name")
     if os.path.isdir(path) and os.listdir(path):
         raise UsageError(f"--out: {path} exists already; remove it, or give another folder")
     return path

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from flan_jax.convert.huggingface import Checkpoint
+from flan_jax.convert.huggingface import Checkpoint, check_num_layers
 from flan_jax.convert.huggingface_llama import BLOCK, FAMILY
 from flan_jax.convert.leaves import Index, check_name
 from flan_jax.core.errors import DataError, UsageError, closest
@@ -66,6 +66,7 @@ def read(path: str | os.PathLike) -> Checkpoint:
         raise DataError(f"{path}: a damaged or cut GGUF file ({reason}); fetch it again") from None
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     config = _config(_Facts(path, facts), is_tied=_OUTPUT not in tensors, tensors=tensors)
+    check_num_layers(path, config, len(tensors))
     kinds = collections.Counter(tensor.tensor_type.name for tensor in tensors.values())
     listed = ", ".join(f"{num} {kind}" for kind, num in sorted(kinds.items()))
     say(f"{path}: {listed} tensors are read as float32")
@@ -89,12 +90,21 @@ class _Facts:
     def __init__(self, path: str | os.PathLike, facts: dict[str, Any]):
         self.path, self._facts = path, facts
 
-    def get(self, name: str, default: Any = None) -> Any:
-        """Returns the number called `name`, of the architecture's or a whole name."""
+    def get(self, name: str, default: Any = None, *, kind: type = object) -> Any:
+        """Returns the fact called `name`, of the architecture's or a whole name."""
         name = name if name in self._facts else f"{ARCHITECTURE}.{name}"
         value = self._facts.get(name, default)
         if value is None:
             raise UsageError(f"{self.path}: it does not say {name}; convert the model again")
+        if not isinstance(value, kind):
+            raise UsageError(f"{self.path}: {name} {value!r:.120} is no {kind.__name__}")
+        return value
+
+    def size(self, name: str, default: Any = None) -> int:
+        """Returns a fact that counts something."""
+        value = self.get(name, default, kind=int)
+        if value < 1:
+            raise UsageError(f"{self.path}: {name} {value} cannot be used; it must be at least 1")
         return value
 
     def expect(self, name: str, wanted: Any, default: Any) -> None:
@@ -107,22 +117,24 @@ def _config(facts: _Facts, *, is_tied: bool, tensors: dict[str, Any]) -> Decoder
     facts.expect("general.architecture", ARCHITECTURE, None)
     facts.expect("rope.scaling.type", "none", "none")
     facts.expect("expert_count", 0, 0)
-    emb_dim, num_heads = facts.get("embedding_length"), facts.get("attention.head_count")
+    emb_dim, num_heads = facts.size("embedding_length"), facts.size("attention.head_count")
     if _EMBEDDING not in tensors:
         raise UsageError(f"{facts.path}: no tensor {_EMBEDDING!r}; the file is no whole model")
-    head_dim = facts.get("attention.key_length", emb_dim // num_heads)
+    head_dim = facts.size("attention.key_length", emb_dim // num_heads)
     facts.expect("rope.dimension_count", head_dim, head_dim)
     return DecoderConfig(
         vocab_size=int(tensors[_EMBEDDING].shape[-1]),
         emb_dim=emb_dim,
         num_heads=num_heads,
-        num_kv_heads=facts.get("attention.head_count_kv", num_heads),
+        num_kv_heads=facts.size("attention.head_count_kv", num_heads),
         head_dim=head_dim,
-        num_layers=facts.get("block_count"),
-        mlp_dim=facts.get("feed_forward_length"),
+        num_layers=facts.size("block_count"),
+        mlp_dim=facts.size("feed_forward_length"),
         # Stored as float32: 1e-5 would come back as 9.999999747378752e-06.
-        norm_epsilon=float(str(np.float32(facts.get("attention.layer_norm_rms_epsilon")))),
-        rotary_theta=float(facts.get("rope.freq_base", 10000.0)),
+        norm_epsilon=float(
+            str(np.float32(facts.get("attention.layer_norm_rms_epsilon", kind=float)))
+        ),
+        rotary_theta=facts.get("rope.freq_base", 10000.0, kind=float),
         logits_via_embedding=is_tied,
         **BLOCK,
     )

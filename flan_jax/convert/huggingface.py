@@ -76,6 +76,7 @@ def read(folder: str | os.PathLike) -> Checkpoint:
         raise fields.refusal("model_type", f"known are {', '.join(FAMILIES)}")
     fields.expect("weights are read unquantized only:", quantization_config=None)
     config = family.read_config(fields)
+    check_num_layers(fields.path, config, len(stored.shapes))
     path = huggingface_tokenizer.find(folder)
     vocabulary = None if path is None else load_vocabulary(path)
     if vocabulary is not None:
@@ -92,6 +93,16 @@ def read_fields(folder: Path) -> Fields:
     if not isinstance(json, dict):
         raise errors.DataError(f"{path}: not a JSON object")
     return Fields(json, path)
+
+
+def check_num_layers(place: str | os.PathLike, config: Any, num_tensors: int) -> None:
+    """Refuses more layers than there are tensors, before the names of all are made."""
+    for name in ("num_layers", "num_encoder_layers", "num_decoder_layers"):
+        if (num := getattr(config, name, 0)) > num_tensors:
+            raise UsageError(
+                f"{place}: it says {num} layers ({name}), but there are {num_tensors} tensors; "
+                "fetch the checkpoint again"
+            )
 
 
 def check_vocabulary(place: str, num_rows: int, vocabulary: Vocabulary) -> None:

@@ -60,7 +60,7 @@ class Fields:
         if value is None:
             if default is not _REQUIRED:
                 return default
-            near = closest(name, self.json, 1)
+            near = closest(name, self.json.keys() - {name}, 1)
             hint = f"; is it {near[0]!r}?" if near else ""
             raise UsageError(f"{self.path}: no {name!r}{hint}")
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
@@ -68,10 +68,10 @@ class Fields:
         return value
 
     def size(self, name: str, default: Any = _REQUIRED) -> int:
-        """Returns a field that counts something: a whole number above 0."""
+        """Returns a field that counts something: a whole number above 0, and below 2**31."""
         value = self.get(name, default, kind=int)
-        if value is not None and value < 1:
-            raise self.refusal(name, "it must be at least 1")
+        if value is not None and not 1 <= value < 2**31:
+            raise self.refusal(name, "it must be at least 1, and below 2**31")
         return value
 
     def expect(self, reason: str, **values: Any) -> None:

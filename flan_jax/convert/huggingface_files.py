@@ -89,18 +89,27 @@ def _places(folder: Path) -> dict[str, _Place]:
     weight_map = weight_map.get("weight_map") if isinstance(weight_map, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         raise DataError(f"{folder / INDEX}: no 'weight_map' from tensors to files")
+    for name, file in weight_map.items():
+        if not isinstance(file, str):
+            raise DataError(f"{folder / INDEX}: the file of {name!r} is {file!r:.120}, no name")
     places: dict[str, _Place] = {}
-    for file in sorted(map(str, set(weight_map.values()))):
+    for file in sorted(set(weight_map.values())):
         if Path(file).name != file or not (folder / file).is_file():
             raise DataError(
                 f"{folder / INDEX} names the file {file!r}, which is not in {folder}; fetch the "
                 "checkpoint again, all its files"
             )
-        places.update(_read_header(folder / file))
+        for name, place in _read_header(folder / file).items():
+            if weight_map.get(name) != file:
+                raise DataError(
+                    f"{folder / file} holds {name!r}, which {INDEX} does not say; fetch the "
+                    "checkpoint again, all its files"
+                )
+            places[name] = place
     for name, file in weight_map.items():
-        if name not in places or places[name].file.name != file:
+        if name not in places:
             raise DataError(f"{folder / INDEX} says that {name!r} is in {file!r}; it is not there")
-    return {name: place for name, place in places.items() if name in weight_map}
+    return places
 
 
 def _nothing_there(folder: Path) -> str:
@@ -130,10 +139,12 @@ def _read_header(file: Path) -> dict[str, _Place]:
                 f"{length} bytes, the file has {size}; fetch it again"
             )
         try:
-            header = json.loads(opened.read(length))
-            header.pop("__metadata__", None)
-        except (ValueError, RecursionError, AttributeError):
-            raise DataError(f"{file}: its safetensors header is no JSON object") from None
+            header = json.loads(opened.read(length), object_pairs_hook=_once)
+        except (ValueError, RecursionError):
+            header = None
+    if not isinstance(header, dict):
+        raise DataError(f"{file}: its safetensors header is no JSON object of different names")
+    header.pop("__metadata__", None)
     places = {}
     for name, entry in header.items():
         shape, begin, end = _entry(file, name, entry)
@@ -146,14 +157,22 @@ def _read_header(file: Path) -> dict[str, _Place]:
     return places
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns an object of JSON; of two values for one name none is taken."""
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a name twice")
+    return found
+
+
 def _entry(file: Path, name: str, entry: Any) -> tuple[jax.ShapeDtypeStruct, int, int]:
     """Returns shape and byte range of a header's entry, checked against each other."""
     try:
         code, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-        are_sizes = all(type(n) is int and n > 0 for n in (*shape, begin + 1, end))
+        is_whole = all(type(n) is int and n > 0 for n in (*shape, begin + 1, end))
+        is_whole &= isinstance(code, str)
     except (TypeError, KeyError, ValueError):
-        are_sizes = False
-    if not are_sizes:
+        is_whole = False
+    if not is_whole:
         raise DataError(f"{file}: the header's entry for {name!r} is malformed: {entry!r:.120}")
     if code not in DTYPES:
         raise UsageError(

@@ -121,12 +121,14 @@ def open_checkpoint(path: str | os.PathLike) -> Checkpoint:
             f"{folder}/{FILE} has no parameters ('optimizer/target'), only {sorted(content)}; it "
             "is no T5X checkpoint"
         )
-    leaves = dict(_leaves(optimizer))
-    step = leaves.pop(f"{STATE}/{STEP}", 0)
+    leaves = dict(_leaves(f"{folder}/{FILE}", optimizer))
+    step = leaves.pop(f"{STATE}/{STEP}", np.array(0))
+    if not isinstance(step, np.ndarray) or step.size != 1 or step.dtype.kind not in "iu":
+        raise FlanError(f"{folder}/{FILE}: its step is {_reason(step)}, no whole number")
     return Checkpoint(
         path=folder,
         version=version,
-        step=int(step) if np.ndim(step) == 0 else 0,
+        step=step.item(),
         params=_T5XLeaves(folder, version, PARAMS, leaves),
         state=_T5XLeaves(folder, version, STATE, leaves),
     )
@@ -217,6 +219,8 @@ class _T5XLeaves:
         dtype = entry.get("dtype") or metadata.get("dtype")
         try:
             shape = tuple(int(size) for size in metadata["shape"])
+            if min(shape, default=1) < 1 or _dtype(dtype).kind == "O":
+                raise ValueError
             return shape, _dtype(dtype)
         except (KeyError, TypeError, ValueError):
             raise FlanError(
@@ -226,9 +230,11 @@ class _T5XLeaves:
 
     def _place(self, name: str, entry: Mapping[str, Any]) -> str:
         """Returns the array's folder, relative to the checkpoint's."""
-        kvstore = entry.get("kvstore") or {}
+        kvstore = entry.get("kvstore")
         # TensorStore before 0.1.14 wrote the path beside the key-value store.
-        path = (kvstore.get("path") or entry.get("path") or "").strip("/")
+        path = kvstore.get("path") if isinstance(kvstore, Mapping) else None
+        path = path or entry.get("path")
+        path = path.strip("/") if isinstance(path, str) else ""
         if entry.get("driver") != "zarr" or not path or ".." in path.split("/"):
             raise FlanError(
                 f"{self._folder}/{FILE}: the entry of {self._root}/{name} names no zarr array "
@@ -286,16 +292,24 @@ class _T5XLeaves:
         )
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Gives path and entry of each leaf: an array, or the specification of a zarr array."""
+def _leaves(file: str, tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Gives path and entry of each leaf: an array, or the specification of a zarr array.
+
+    Raises:
+        FlanError: a leaf is something else, or a name has the marks that join names.
+    """
     for key, value in tree.items():
         path = f"{prefix}{key}"
+        if not str(key) or "/" in str(key) or "." in str(key):
+            raise FlanError(f"{file}: {path!r} is no name of a parameter, for its '/' or '.'")
         if isinstance(value, Mapping) and "driver" not in value:
-            yield from _leaves(value, f"{path}/")
+            yield from _leaves(file, value, f"{path}/")
         elif isinstance(value, Mapping):
             yield path, value
-        elif value is not None:  # T5X writes None where its optimizer keeps nothing
+        elif isinstance(value, (np.ndarray, int, float)):
             yield path, np.asarray(value)
+        elif value is not None:  # T5X writes None where its optimizer keeps nothing
+            raise FlanError(f"{file}: {path} is {_reason(repr(value))}, no array")
 
 
 def _write_array(folder: str, name: str, array: np.ndarray) -> np.ndarray | dict[str, Any]:
@@ -409,4 +423,4 @@ def _tensorflow(folder: str) -> UsageError:
 
 
 def _reason(error: object) -> str:
-    return " ".join(str(error).split())[:240]
+    return (" ".join(str(error).split()) or type(error).__name__)[:240]

@@ -318,7 +318,10 @@ def read_config(path: str | os.PathLike) -> dict[str, Any]:
     if not file.is_file():
         return {}
     with reading(folder):
-        return json.loads(file.read_text(encoding="utf-8"))
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError(f"{file} holds no JSON object")
+        return config
 
 
 def check_vocabulary(path: str | os.PathLike, vocabulary: Mapping[str, Any] | None) -> None:

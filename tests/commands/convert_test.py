@@ -124,6 +124,17 @@ def test_ours_keeps_what_model_it_is_of(tmp_path):
     assert checkpoints.read_config(tmp_path / "ours")["converted_from"] == str(tmp_path / "hf")
 
 
+@pytest.mark.parametrize(
+    ("text", "code"), [("[]", 1), ('{"model": "T5"}', 0), ('{"model": {"T5Config": [1]}}', 0)]
+)
+def test_what_ours_says_of_itself_may_be_damaged(tmp_path, capsys, text, code):
+    params_files.write_params(tmp_path / "checkpoint_1", Arrays({"a": np.ones((2, 2))}), {})
+    (tmp_path / "checkpoint_1" / "config" / "metadata").write_text(text)
+    run("--source", tmp_path / "checkpoint_1", "--to", "t5x", "--out", tmp_path / "a", code=code)
+    wanted = "holds no JSON object" if code else "own word on its model is not understood"
+    assert wanted in capsys.readouterr().err
+
+
 def test_a_recipe_says_the_model_and_must_fit(tmp_path, capsys):
     gin = tmp_path / "model.gin"
     gin.write_text(
@@ -183,6 +194,8 @@ def test_refusals_are_one_line_and_leave_nothing(tmp_path, capsys):
     assert "--gin.SEED=1 binds nothing" in line(capsys)
     run(*source, "--to", "t5", *out, code=2)
     assert "invalid choice: 't5'" in line(capsys)
+    run(*source, "--to", "t5x", "--out", tmp_path / "checkpoint_2147483648", code=2)
+    assert "checkpoint_2147483648 is of a step too large for 32 bits" in line(capsys)
     make_native(tmp_path / "checkpoint_1", {"decoder/kernel": np.ones((2, 2), np.float32)})
     run("--source", tmp_path / "checkpoint_1", "--to", "huggingface", *out, code=2)
     assert "the parameters are no T5's: there is no token_embedder/embedding" in line(capsys)

@@ -46,11 +46,14 @@ def _write(path, tensors, kind="F32", **facts):
     """Writes a file; the kernels quantized as `kind`."""
     package = pytest.importorskip("gguf", reason="the package gguf writes the files")
     writer = package.GGUFWriter(str(path), "llama")
-    writer.add_uint32("llama.block_count", 1)
+    writer.add_uint32("llama.block_count", facts.get("layers", 1))
     writer.add_uint32("llama.embedding_length", facts.get("embed", EMBED))
     writer.add_uint32("llama.feed_forward_length", MLP)
     writer.add_uint32("llama.attention.head_count", HEADS)
-    writer.add_uint32("llama.attention.head_count_kv", KV_HEADS)
+    if "kv_heads" in facts:
+        writer.add_array("llama.attention.head_count_kv", facts["kv_heads"])
+    else:
+        writer.add_uint32("llama.attention.head_count_kv", KV_HEADS)
     writer.add_uint32("llama.rope.dimension_count", facts.get("dimensions", HEAD_DIM))
     writer.add_float32("llama.rope.freq_base", 5000.0)
     writer.add_float32("llama.attention.layer_norm_rms_epsilon", 1e-5)
@@ -128,6 +131,10 @@ def test_what_cannot_be_used_is_one_clear_line(tmp_path):
         ("rope.dimension_count 8 cannot be used, only 16", tensors, {"dimensions": 8}),
         (r"'token_embd.weight' is \[40, 64\], but .* makes it \[40, 72\]", tensors,
          {"embed": 72, "dimensions": 18}),
+        (r"says 2147483648 layers \(num_layers\), but there are 11 tensors", tensors,
+         {"layers": 2**31}),
+        ("block_count 0 cannot be used; it must be at least 1", tensors, {"layers": 0}),
+        (r"llama.attention.head_count_kv \[2\] is no int", tensors, {"kv_heads": [2]}),
     ]:  # fmt: skip
         with pytest.raises(UsageError, match=message) as caught:
             gguf.read(_write(path, given, **facts))

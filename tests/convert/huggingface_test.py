@@ -5,6 +5,7 @@
 import dataclasses
 import json
 import re
+import struct
 
 import ml_dtypes
 import numpy as np
@@ -15,7 +16,13 @@ from flan_jax.convert import huggingface
 from flan_jax.convert.leaves import Arrays, laid_out
 from flan_jax.core.errors import DataError, FlanError, UsageError
 from flan_jax.models.t5 import T5Config
-from tests.convert.safetensors_files import CONFIG, make_folder, parse, t5_tensors
+from tests.convert.safetensors_files import (
+    CONFIG,
+    file_bytes,
+    make_folder,
+    parse,
+    t5_tensors,
+)
 
 TIED = CONFIG | {"tie_word_embeddings": True, "feed_forward_proj": "relu"}
 
@@ -128,9 +135,15 @@ def test_what_transformers_5_ties_unscaled_has_an_output_matrix(tmp_path, capsys
     ("change", "message"),
     [
         ({"model_type": "bart"}, "model_type 'bart' cannot be used: known are t5"),
-        ({"d_model": None}, "no 'd_model'"),
+        ({"d_model": None}, "no 'd_model'; is it 'model_type'"),
         ({"d_model": "6"}, "d_model '6' cannot be used"),
         ({"num_layers": 0}, "num_layers 0 cannot be used: it must be at least 1"),
+        (
+            {"num_layers": 10**9},
+            r"says 1000000000 layers \(num_encoder_layers\), but .* 43 tensors",
+        ),
+        ({"vocab_size": 10**12}, r"vocab_size 1000000000000 cannot be used: .*below 2\*\*31"),
+        ({"relative_attention_num_buckets": 1}, "relpos_buckets must be at least 4, .* 1 and 30"),
         ({"num_heads": True}, "num_heads True cannot be used"),
         ({"feed_forward_proj": "gated-tanh"}, "feed_forward_proj 'gated-tanh' cannot be used"),
         ({"is_gated_act": False}, "is_gated_act False cannot be used: .* means True"),
@@ -171,11 +184,23 @@ def _lost(folder):
     (folder / "model-00002-of-00002.safetensors").unlink()
 
 
-def _moved(folder):
+def _indexed(folder, file_of_embedding):
     file = folder / "model.safetensors.index.json"
     index = json.loads(file.read_text())
-    index["weight_map"]["shared.weight"] = "model-00002-of-00002.safetensors"
+    index["weight_map"]["shared.weight"] = file_of_embedding
     file.write_text(json.dumps(index))
+
+
+def _twice(folder):
+    """The embedding is in the second file too, with other numbers."""
+    file = folder / "model-00002-of-00002.safetensors"
+    tensors, _ = parse(file.read_bytes())
+    file.write_bytes(file_bytes(tensors | {"shared.weight": np.ones((20, 6), np.float32)}))
+
+
+def _header(folder, text):
+    file = folder / "model-00001-of-00002.safetensors"
+    file.write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))
 
 
 def _outside(folder):
@@ -195,7 +220,21 @@ def _entry(folder, old, new):
         (_empty, "model-00001.*: no safetensors file, or cut off"),
         (_no_json, "header is no JSON object"),
         (_lost, "names the file 'model-00002-of-00002.safetensors', which is not in"),
-        (_moved, "says that 'shared.weight' is in 'model-00002-of-00002.safetensors'"),
+        (
+            lambda folder: _indexed(folder, "model-00002-of-00002.safetensors"),
+            "model-00001.* holds 'shared.weight', which .*index.json does not say",
+        ),
+        (
+            lambda folder: _indexed(folder, ["a"]),
+            r"the file of 'shared.weight' is \['a'\], no name",
+        ),
+        (_twice, "model-00002.* holds 'shared.weight', which .*index.json does not say"),
+        (lambda folder: _header(folder, b"[]"), "header is no JSON object"),
+        (
+            lambda folder: _header(folder, b'{"a": {}, "a": {}}'),
+            "no JSON object of different names",
+        ),
+        (lambda folder: _entry(folder, b'"F32"', b"[320]"), "entry for .* is malformed"),
         (_outside, "names the file '../x.safetensors', which is not in"),
         (lambda folder: _entry(folder, b"[20, 6]", b"[20, 5]"), r"has 480 bytes, not those of F32"),
         (lambda folder: _entry(folder, b"[20, 6]", b"[20, x]"), "header is no JSON object"),

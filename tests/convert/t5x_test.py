@@ -229,11 +229,40 @@ def test_another_file_is_refused(tmp_path, content, text):
         t5x.open_checkpoint(tmp_path)
 
 
-@pytest.mark.parametrize("path", ["../elsewhere", "", "/../x"])
+def entry(place, **changes):
+    """Returns what a msgpack says of an array."""
+    spec = {"driver": "zarr", "dtype": "float32", "kvstore": {"driver": "file", "path": place}}
+    return spec | {"metadata": {"shape": [2], "chunks": [2]}} | changes
+
+
+@pytest.mark.parametrize(
+    ("target", "state", "text"),
+    [
+        ({"a": "text"}, {"step": 0}, r"checkpoint: target/a is 'text', no array"),
+        ({"a": [1, [2]]}, {"step": 0}, r"checkpoint: target/a is \[1, \[2\]\], no array"),
+        ({"a/b": np.ones(2)}, {"step": 0}, "'target/a/b' is no name of a parameter"),
+        ({"a.b": np.ones(2)}, {"step": 0}, "'target/a.b' is no name of a parameter"),
+        ({"": np.ones(2)}, {"step": 0}, "'target/' is no name of a parameter"),
+        ({"a": np.ones(2)}, {"step": np.float32(1.5)}, "step is 1.5, no whole number"),
+        ({"a": np.ones(2)}, {"step": entry("b")}, "step is {'driver': .*, no whole number"),
+        ({"a": entry("b", metadata={"shape": [-1]})}, {"step": 0}, "gives no shape and dtype"),
+        ({"a": entry("b", dtype="object")}, {"step": 0}, "gives no shape and dtype"),
+        ({"a": entry("b", kvstore="gs://x/y")}, {"step": 0}, "names no zarr array beside it"),
+    ],
+)
+def test_an_entry_that_makes_no_sense_is_one_clear_line(tmp_path, target, state, text):
+    content = {"version": 3, "optimizer": {"target": target, "state": state}}
+    (tmp_path / "checkpoint").write_bytes(pack(content))
+    with pytest.raises(FlanError, match=text) as caught:
+        params = t5x.open_checkpoint(tmp_path).params
+        for name in params.shapes:
+            params.read(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["../elsewhere", "", "/../x", 5])
 def test_an_array_outside_the_folder_is_refused(tmp_path, path):
-    spec = {"driver": "zarr", "dtype": "float32", "kvstore": {"driver": "file", "path": path}}
-    spec["metadata"] = {"shape": [2], "chunks": [2]}
-    content = {"version": 3, "optimizer": {"target": {"a": spec}, "state": {"step": 0}}}
+    content = {"version": 3, "optimizer": {"target": {"a": entry(path)}, "state": {"step": 0}}}
     (tmp_path / "checkpoint").write_bytes(pack(content))
     with pytest.raises(FlanError, match="the entry of target/a names no zarr array beside it"):
         t5x.open_checkpoint(tmp_path).params.read("a")
