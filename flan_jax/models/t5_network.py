@@ -16,13 +16,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from flan_jax.core import axes
+from flan_jax.core import axes, errors
 from flan_jax.core.tree import PyTree, unflatten
 from flan_jax.models import layers, masks, model, remat, scanning
 from flan_jax.models.attention import Attention, KeysValues
 from flan_jax.models.dropout import draw, drop
 from flan_jax.models.positions import RelativePositionBias
-from flan_jax.parallel.rules import AxisRules, constrain
+from flan_jax.parallel.rules import ShardingRules, constrain
 
 Masks = Mapping[str, Any]  # dropout masks by place, see `dropout_masks`; empty for no dropout
 _HIDDEN = (axes.BATCH, axes.LENGTH, axes.EMBED)
@@ -56,6 +56,12 @@ class T5Config:
     def __post_init__(self):
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
         model.check_config(self)
+        # Half of the buckets are for one direction, half of those for single distances.
+        if self.relpos_buckets < 4 or self.relpos_max_distance <= self.relpos_buckets // 2:
+            raise errors.UsageError(
+                "T5Config.relpos_buckets must be at least 4, and relpos_max_distance above half of "
+                f"it, got {self.relpos_buckets} and {self.relpos_max_distance}"
+            )
 
     @property
     def num_kv_heads(self) -> int:
@@ -63,7 +69,7 @@ class T5Config:
         return self.num_heads
 
 
-def _attention(config: T5Config, rules: AxisRules | None) -> Attention:
+def _attention(config: T5Config, rules: ShardingRules | None) -> Attention:
     return Attention(
         num_heads=config.num_heads,
         head_dim=config.head_dim,
@@ -75,7 +81,7 @@ def _attention(config: T5Config, rules: AxisRules | None) -> Attention:
     )
 
 
-def _mlp(config: T5Config, rules: AxisRules | None) -> layers.MLP:
+def _mlp(config: T5Config, rules: ShardingRules | None) -> layers.MLP:
     return layers.MLP(
         hidden_dim=config.mlp_dim,
         activations=config.mlp_activations,
@@ -89,7 +95,7 @@ class EncoderLayer(nn.Module):
     """Self-attention, then MLP; each on a normed input and added to what came in."""
 
     config: T5Config
-    rules: AxisRules | None = None
+    rules: ShardingRules | None = None
 
     def setup(self):
         """Declares parameters and submodules."""
@@ -116,7 +122,7 @@ class DecoderLayer(nn.Module):
     """Self-attention, attention over the encoded input, then MLP."""
 
     config: T5Config
-    rules: AxisRules | None = None
+    rules: ShardingRules | None = None
 
     def setup(self):
         """Declares parameters and submodules."""
@@ -226,7 +232,7 @@ class Encoder(nn.Module):
     """The encoder's stack, from embedded tokens to what the decoder looks at."""
 
     config: T5Config
-    rules: AxisRules | None = None
+    rules: ShardingRules | None = None
 
     def setup(self):
         """Declares parameters and submodules."""
@@ -266,7 +272,7 @@ class Decoder(nn.Module):
     """The decoder's stack, from embedded tokens to normed hidden states, and its output matrix."""
 
     config: T5Config
-    rules: AxisRules | None = None
+    rules: ShardingRules | None = None
 
     def setup(self):
         """Declares parameters and submodules."""
@@ -280,7 +286,9 @@ class Decoder(nn.Module):
         self.decoder_norm = layers.RMSNorm(dtype=config.dtype)
         if not config.logits_via_embedding:
             # In float32 whatever the activations are: the loss needs it.
-            self.logits_dense = layers.Dense(config.vocab_size, (axes.EMBED, axes.VOCAB))
+            self.logits_dense = layers.Dense(
+                config.vocab_size, (axes.EMBED, axes.VOCAB), rules=self.rules
+            )
 
     def __call__(
         self,
@@ -349,13 +357,13 @@ class Transformer(nn.Module):
     """The whole network."""
 
     config: T5Config
-    rules: AxisRules | None = None
+    rules: ShardingRules | None = None
 
     def setup(self):
         """Declares parameters and submodules."""
         config = self.config
         self.token_embedder = layers.Embed(
-            config.vocab_size, config.emb_dim, config.embedding_init_std, config.dtype
+            config.vocab_size, config.emb_dim, config.embedding_init_std, config.dtype, self.rules
         )
         self.encoder = Encoder(config, self.rules)
         self.decoder = Decoder(config, self.rules)

@@ -341,6 +341,8 @@ def test_float16_is_refused_with_the_reason():
         ("scan_layers", "False", "T5Config.scan_layers must be True or False, got 'False'"),
         ("attention", "flash", "unknown attention 'flash'; known: fused, plain"),
         ("emb_dim", 0, "emb_dim must be a positive integer, got 0"),
+        ("relpos_buckets", 3, "at least 4, and relpos_max_distance above half of it, got 3 and"),
+        ("relpos_max_distance", 1, "relpos_max_distance above half of it, got .* and 1"),
         ("num_heads", 2.0, "num_heads must be a positive integer, got 2.0"),
         ("dropout_rate", 1.0, "dropout_rate must be at least 0 and below 1, got 1.0"),
         ("mlp_activations", ("gellu",), "unknown activation 'gellu'; did you mean 'gelu'"),
