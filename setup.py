@@ -49,7 +49,7 @@ EXTRAS = {
     "aot": ["jax>=0.10.2,<0.10.3", "libtpu>=0.0.42,<0.0.43"],
     # P3's template files; Jinja2, which renders them, is needed anyway.
     "p3": [PYYAML],
-    # Comparisons with, and conversion to, Hugging Face models; a CPU build of torch is enough.
+    # Comparisons with Hugging Face models; a CPU build of torch is enough. Conversion needs none.
     "hf": ["torch>=2.6,<3", "transformers>=5,<6", "safetensors>=0.5,<1"],
     # What upstream T5X imports; itself it is no release (docs/t5x.md).
     "t5x": [

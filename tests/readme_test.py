@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flan_jax import config, main
+from flan_jax.commands import compile as compile_command
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,8 +36,10 @@ def test_each_command_is_understood(command):
     others = [a for a in argv if not a.startswith("--gin.")]
     args = main.build_parser(name).parse_args([name, *others])
     if getattr(args, "recipe", None):
-        roots = {"train": ("train",), "eval": ("evaluate",), "infer": ("infer",)}[name]
-        config.parse([config.recipe_file(args.recipe)], bindings, roots=roots)
+        root = {"compile": "train", "eval": "evaluate"}.get(name, name)
+        unneeded = compile_command._UNNEEDED if name == "compile" else ()
+        files = [config.recipe_file(args.recipe)]
+        config.parse(files, bindings, roots=(root,), unneeded=unneeded)
 
 
 def test_make_targets_exist():

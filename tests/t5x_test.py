@@ -20,7 +20,8 @@ FOLDER = config.gin_root() / "t5x"
 FILES = ("finetune", "eval", "infer")
 MINI_VOCABULARY = "package:tasks/mini/vocabulary/sentencepiece.model"
 
-# What google-research/t5x at cc342d4 has: macros of its run file and its models, and parameters.
+# What google-research/t5x has: macros of its run files and its models, and parameters. Read from
+# public copies of its files, which may be of other commits than the one docs/t5x.md names.
 OF_MODELS = {"DROPOUT_RATE", "VOCABULARY", "LOSS_NORMALIZING_FACTOR", "LABEL_SMOOTHING", "Z_LOSS"}
 OF_RUNS = {
     "finetune": {
