@@ -26,6 +26,7 @@ from flan_jax.training.writers import read_metrics
 from tests.training.tiny_runs import (
     ADAFACTOR,
     DATA,
+    LOSS,
     MODEL,
     VOCAB,
     assert_bit_equal,
@@ -160,6 +161,20 @@ def test_a_run_goes_on_with_its_layers_stored_the_other_way(tmp_path, optimizer)
         for name in ("whole", "parts")
     ]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+
+
+@pytest.mark.slow  # compiles a training step
+def test_a_run_goes_on_with_more_computed_again(uninterrupted, tmp_path):
+    train(tmp_path, train_steps=5)
+    again = dict(remat_policy="full", attention="fused")
+    model = T5(dataclasses.replace(MODEL.config, **again))
+    loss = dataclasses.replace(LOSS, chunk_length=4)  # of rows of 6
+    result = train(tmp_path, model=model, loss=loss)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5),
+        jax.device_get(result.params),
+        jax.device_get(uninterrupted.params),
+    )
 
 
 def test_parameters_stored_the_other_way_are_taken_as_they_are(uninterrupted, tmp_path):
