@@ -74,6 +74,16 @@ T5Config.num_decoder_layers = 1
     "number.jsonl": '{"inputs": "a"}\n{"inputs": 3}\n',
     "cut.jsonl": '{"inputs": "a"}\n\n{"inputs": "b"\n',
     "file": "not a folder\n",
+    "bert/config.json": '{"model_type": "bert"}',
+    "bert/model.safetensors": b"\x02\0\0\0\0\0\0\0{}",
+    "cut/config.json": '{"model_type": "t5"}',
+    "cut/model.safetensors": b"\xff\xff\xff\xff\xff\xff\xff\x7f{}",
+    "shards/config.json": '{"model_type": "t5"}',
+    "shards/model.safetensors.index.json": '{"weight_map": {"a": "../cut/model.safetensors"}}',
+    "pickles/config.json": '{"model_type": "t5"}',
+    "pickles/pytorch_model.bin": b"PK",
+    "tensorflow/checkpoint": 'model_checkpoint_path: "model.ckpt-1"\n',
+    "msgpack/checkpoint": b"\x81",
 }
 
 MINI = "--recipe mini --gin.MODEL_DIR=$NEW"
@@ -111,6 +121,7 @@ def folder(tmp_path_factory):
         path = made / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    (made / "link").symlink_to("nothing")
     return made
 
 
@@ -155,7 +166,9 @@ def check(capsys, tmp_path):
     return run
 
 
-@of_section("usage", "prompts", "Gin files", "bindings", "numbers that make no sense")
+@of_section(
+    "usage", "prompts", "Gin files", "bindings", "checkpoints", "numbers that make no sense"
+)
 def test_a_mistake_in_options_prompts_and_configuration(check, tmp_path, command, code, pieces):
     check(command, code, pieces)
     assert not (tmp_path / "new").exists(), "it began to work in spite of the mistake"

@@ -14,10 +14,11 @@ checkpoint_<step>) a MODEL_DIR that the checkpoint is put in.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -228,7 +229,8 @@ def run(args: argparse.Namespace) -> None:
     num = len(source.leaves.shapes)
     with Progress("convert", total=num, unit="array") as progress:
         counted = dataclasses.replace(source, leaves=_Counted(source.leaves, progress))
-        target_format.write(counted, Target(path, vocabulary))
+        with _nothing_left_above(path):
+            target_format.write(counted, Target(path, vocabulary))
     _report(source, path, args.to)
 
 
@@ -327,6 +329,19 @@ def _target_path(out: str, step: int, target: Format) -> str:
     if os.path.isdir(path) and os.listdir(path):
         raise UsageError(f"--out: {path} exists already; remove it, or give another folder")
     return path
+
+
+@contextlib.contextmanager
+def _nothing_left_above(path: str) -> Iterator[None]:
+    """Removes the folders that a block made for `path`, should it fail and leave them empty."""
+    made = [folder for folder in Path(path).parents if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # one was never made, or something else is in it
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 class _Counted:

@@ -123,7 +123,7 @@ def check_folder(path: str | os.PathLike, name: str) -> None:
         name: what the user called it, such as `--out`.
 
     Raises:
-        UsageError: it or one of its parents is a file, or may not be written to.
+        UsageError: it or one of its parents is a file or a link to nothing, or may not be written.
     """
     _check_writable(Path(path), path, name)
 
@@ -136,7 +136,11 @@ def check_file(path: str | os.PathLike, name: str) -> None:
 
 
 def _check_writable(folder: Path, path: str | os.PathLike, name: str) -> None:
-    existing = next(f for f in (folder, *folder.absolute().parents) if f.exists())
+    existing = next(f for f in (folder, *folder.absolute().parents) if f.exists() or f.is_symlink())
+    if not existing.exists():
+        raise UsageError(
+            f"{name} {str(path)!r} is a link to nothing, {existing}; remove it, or name another"
+        )
     if not existing.is_dir():
         raise UsageError(
             f"{name} {str(path)!r}: {existing} is a file, not a folder; give another path"

@@ -200,11 +200,12 @@ def test_refusals_are_one_line_and_leave_nothing(tmp_path, capsys):
     run("--source", tmp_path / "checkpoint_1", "--to", "huggingface", *out, code=2)
     assert "the parameters are no T5's: there is no token_embedder/embedding" in line(capsys)
     shutil.rmtree(os.path.join(native, "target.encoder.layers_1.mlp.wo.kernel"))
-    for to in convert.WRITTEN:
-        run(*source, "--to", to, *out, code=1)
+    (tmp_path / "there").mkdir()
+    for to, folder in zip(convert.WRITTEN, ("there", "out", "new/out"), strict=True):
+        run(*source, "--to", to, "--out", tmp_path / folder, code=1)
         assert "target/encoder/layers_1/mlp/wo/kernel is missing" in line(capsys)
-    assert sorted(os.listdir(tmp_path)) == ["checkpoint_1", "native", "out"]
-    assert os.listdir(tmp_path / "out") == []
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint_1", "native", "there"]
+    assert os.listdir(tmp_path / "there") == []
 
 
 @pytest.mark.parametrize("scan_layers", ["true", "false"])
