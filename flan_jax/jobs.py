@@ -204,7 +204,7 @@ def train(
 
 def _say_if_not_adapted(path: str) -> None:
     """Says that a start is plain T5 1.1, if its path names it as T5X or Hugging Face do."""
-    if hosts.is_first() and _PLAIN_T5_1_1.search(path):
+    if _PLAIN_T5_1_1.search(path) and hosts.is_first():  # which starts the devices
         say(
             f"train: INITIAL_CHECKPOINT_PATH {path!r} looks like T5 1.1 as pre-trained, which only "
             "fills spans; Flan-T5 went on from the LM-adapted one (t5_1_1_lm100k_SIZE)"
