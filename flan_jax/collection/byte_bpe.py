@@ -57,7 +57,11 @@ class ByteBpe:
         self._word_ids = functools.lru_cache(_CACHED_WORDS)(self._encode_word)
 
     def encode(self, text: str) -> list[int]:
-        """Returns the ids of a text, without EOS; a special token's text gives its id."""
+        """Returns the ids of a text, without EOS; a special token's text gives its id.
+
+        A byte that no token stands for gives nothing, as with the package tokenizers: SmolLM2
+        never learned some control characters.
+        """
         ids: list[int] = []
         end = 0
         for found in [*self._special.finditer(text), None] if self._whole else [None]:
@@ -90,7 +94,7 @@ class ByteBpe:
                     joined.append(pieces[i])
                     i += 1
             pieces = joined
-        return tuple(self._ids[piece] for piece in pieces)
+        return tuple(self._ids[piece] for piece in pieces if piece in self._ids)
 
 
 def _facts(path: str | os.PathLike) -> dict[str, Any]:
@@ -112,12 +116,27 @@ def _facts(path: str | os.PathLike) -> dict[str, Any]:
                 f"{' or '.join(map(repr, _DIGITS_APART))}"
             )
         names = ("tokens", "token_type", "merges", "eos_token_id")
-        return {"pre": kind["pre"]} | {name: found[name].contents() for name in names}
+        facts = {"pre": kind["pre"]} | {name: found[name].contents() for name in names}
+        _check(facts)
+        return facts
     except UsageError:
         raise
-    except (ValueError, KeyError, IndexError, OverflowError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"vocabulary {path}: a damaged GGUF file ({reason})") from None
+
+
+def _check(facts: dict[str, Any]) -> None:
+    """Raises a ValueError if what a file says does not fit together."""
+    tokens, eos_id = facts["tokens"], facts["eos_token_id"]
+    if len(facts["token_type"]) != len(tokens):
+        raise ValueError(f"{len(tokens)} tokens, but kinds of {len(facts['token_type'])}")
+    if not 0 <= eos_id < len(tokens):
+        raise ValueError(f"EOS is token {eos_id} of {len(tokens)}")
+    known = set(tokens)
+    for pair in facts["merges"]:
+        if pair.count(" ") != 1 or pair.replace(" ", "") not in known:
+            raise ValueError(f"the merge {pair!r} makes no token")
 
 
 def _words(text: str, digits_apart: bool) -> list[str]:

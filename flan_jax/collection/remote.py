@@ -101,6 +101,8 @@ def _parts(
                         )
                     place = (folder_of(task, split) / name).as_posix()
                     yield place, int(recorded["size_bytes"]), recorded["sha256"]
+    except DataError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"the manifest of {path} is none of a token store ({error!r})") from None
 

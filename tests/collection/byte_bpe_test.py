@@ -20,15 +20,15 @@ TOKENS = ["<|end|>", "<|eos|>", *LETTERS, *(pair.replace(" ", "") for pair in ME
 KINDS = [3, 3] + [1] * (len(TOKENS) - 2)
 
 
-def _write(path, tokens=TOKENS, kinds=KINDS, pre="smollm", model="gpt2"):
+def _write(path, tokens=TOKENS, kinds=KINDS, pre="smollm", model="gpt2", merges=MERGES, eos=1):
     package = pytest.importorskip("gguf", reason="the package gguf writes the file")
     writer = package.GGUFWriter(str(path), "llama")
     writer.add_tokenizer_model(model)
     writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
-    writer.add_token_merges(MERGES)
-    writer.add_eos_token_id(1)
+    writer.add_token_merges(merges)
+    writer.add_eos_token_id(eos)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
@@ -88,6 +88,27 @@ def test_what_cannot_be_used_is_one_clear_line(tmp_path, vocabulary):
         load_vocabulary(str(tmp_path / "d.gguf"))
 
 
+def test_a_byte_without_a_token_gives_nothing(tmp_path):
+    tokens = ["unused" if token == "Ą" else token for token in TOKENS]  # it stands for byte 4
+    vocabulary = load_vocabulary(str(_write(tmp_path / "f.gguf", tokens=tokens)))
+    assert _pieces(vocabulary, "a\x04hell\x04") == ["a", "hell"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kinds": KINDS[:-1]}, "tokens, but kinds of"),
+        ({"eos": len(TOKENS)}, "EOS is token"),
+        ({"merges": ["l l", "l x"]}, "the merge 'l x' makes no token"),
+        ({"merges": ["ll"]}, "the merge 'll' makes no token"),
+    ],
+)
+def test_what_does_not_fit_together_is_one_clear_line(tmp_path, change, message):
+    with pytest.raises(DataError, match=f"a damaged GGUF file .*{message}") as caught:
+        load_vocabulary(str(_write(tmp_path / "e.gguf", **change)))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parity
 def test_smollm2_gives_the_ids_of_tokenizers():
     tokenizers = pytest.importorskip("tokenizers")
@@ -110,6 +131,8 @@ def test_smollm2_gives_the_ids_of_tokenizers():
     tricky = "ab cd12  \n\t'sé☃²한.,!<|>\x1c\x85\xa0\u200b"
     texts = ["".join(draw.choices(tricky, k=40)) for _ in range(1000)]
     texts += ["".join(chr(draw.randrange(32, 0x3000)) for _ in range(20)) for _ in range(500)]
+    for text in ("a\x04b \x13\x14", "\x06", "\U00041234 x"):  # bytes it has no tokens for
+        assert ours.encode(text) == theirs.encode(text).ids, text
     for text in [*texts, "<|im_start|>user\nIt's 1234 o'clock<|im_end|>\n"]:
         assert ours.encode(text) == theirs.encode(text).ids, text
         if "<|" not in text:
