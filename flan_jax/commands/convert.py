@@ -4,7 +4,8 @@
 
 What the source is, is found out, and so is the model where the source says it or its parameters
 show it; otherwise say it with --recipe or --gin_file. Numbers are copied as they are stored, one
-array at a time. Optimizer state goes along from T5X to T5X only.
+array at a time; Hugging Face's float16 and all of GGUF's become float32, which is said. Optimizer
+state goes along from T5X to T5X only.
 
     flan-jax convert --source gs://bucket/flan_t5_xl/checkpoint_1138000 --to flan_jax --out runs/xl
     flan-jax convert --source runs/xl --to huggingface --out xl_hf --vocabulary sentencepiece.model
@@ -190,7 +191,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="its format (default: found out)",
     )
     parser.add_argument("--to", required=True, choices=WRITTEN, help="the format to write")
-    parser.add_argument("--out", required=True, help="the folder to make")
+    parser.add_argument("--out", required=True, help="the folder to make, see above")
     parser.add_argument(
         "--scan_layers",
         choices=("true", "false"),
