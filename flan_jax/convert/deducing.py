@@ -34,7 +34,10 @@ def t5_config(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> T5Config:
                 "--recipe or --gin_file"
             )
         size = shapes[full].shape
-        return (*size[:STACK_AXIS], *size[STACK_AXIS + 1 :]) if layer and stacked else size
+        one = (*size[:STACK_AXIS], *size[STACK_AXIS + 1 :]) if layer and stacked else size
+        if len(one) != 2:
+            raise UsageError(f"the parameters are no T5's: {full} is of shape {list(size)}")
+        return one
 
     vocab_size, emb_dim = shape(_EMBEDDING)
     num_heads, num_buckets = shape("encoder/relpos_bias/rel_embedding")

@@ -75,7 +75,8 @@ def laid_out(leaves: Leaves, *, stacked: bool) -> Leaves:
     """Returns the same leaves with the layers stacked, or each apart; read as lazily.
 
     Raises:
-        FlanError: layers to be stacked are not 0, 1, 2, ..., or not alike.
+        FlanError: layers to be stacked are not 0, 1, 2, ..., or not alike, or there are none in
+            a stack.
     """
     if is_stacked(leaves.shapes) == stacked:
         return leaves
@@ -148,6 +149,10 @@ class _Apart:
             if not _STACK.search(stack):
                 shapes[stack] = leaf
                 continue
+            if len(leaf.shape) <= STACK_AXIS:
+                raise FlanError(
+                    f"{stack} is of shape {list(leaf.shape)}, with no axis {STACK_AXIS} of layers"
+                )
             shape = (*leaf.shape[:STACK_AXIS], *leaf.shape[STACK_AXIS + 1 :])
             for i in range(leaf.shape[STACK_AXIS]):
                 name = _STACK.sub(rf"\g<1>layers_{i}/", stack)

@@ -199,12 +199,22 @@ def test_refusals_are_one_line_and_leave_nothing(tmp_path, capsys):
     make_native(tmp_path / "checkpoint_1", {"decoder/kernel": np.ones((2, 2), np.float32)})
     run("--source", tmp_path / "checkpoint_1", "--to", "huggingface", *out, code=2)
     assert "the parameters are no T5's: there is no token_embedder/embedding" in line(capsys)
+    one = np.ones(4, np.float32)
+    make_native(tmp_path / "checkpoint_3", {"token_embedder/embedding": one})
+    run("--source", tmp_path / "checkpoint_3", "--to", "huggingface", *out, code=2)
+    assert "no T5's: token_embedder/embedding is of shape [4]" in line(capsys)
+    make_native(tmp_path / "checkpoint_4", {"encoder/layers/x": one})
+    common = ["--source", tmp_path / "checkpoint_4", "--to", "t5x", "--scan_layers", "false"]
+    run(*common, *out, code=1)
+    assert "encoder/layers/x is of shape [4], with no axis 1" in line(capsys)
+    for step in (1, 3, 4):
+        shutil.rmtree(tmp_path / f"checkpoint_{step}")
     shutil.rmtree(os.path.join(native, "target.encoder.layers_1.mlp.wo.kernel"))
     (tmp_path / "there").mkdir()
     for to, folder in zip(convert.WRITTEN, ("there", "out", "new/out"), strict=True):
         run(*source, "--to", to, "--out", tmp_path / folder, code=1)
         assert "target/encoder/layers_1/mlp/wo/kernel is missing" in line(capsys)
-    assert sorted(os.listdir(tmp_path)) == ["checkpoint_1", "native", "there"]
+    assert sorted(os.listdir(tmp_path)) == ["native", "there"]
     assert os.listdir(tmp_path / "there") == []
 
 
