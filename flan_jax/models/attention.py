@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flan_jax.core import axes
 from flan_jax.models.dropout import drop
 from flan_jax.models.layers import Dense, DType, Init
-from flan_jax.parallel.rules import AxisRules, constrain
+from flan_jax.parallel.rules import ShardingRules, constrain
 
 # What a masked position gets. Finite, so that a row with nothing to look at stays finite too.
 MASKED = -1e10
@@ -36,7 +36,7 @@ class Attention(nn.Module):
     emb_dim: int
     dropout_rate: float
     dtype: DType = "float32"
-    rules: AxisRules | None = None
+    rules: ShardingRules | None = None
     fused: bool = False
 
     def setup(self):
@@ -48,6 +48,7 @@ class Attention(nn.Module):
                 (axes.EMBED, axes.JOINED_KV),
                 kernel_init=Init("normal", scale),
                 dtype=self.dtype,
+                rules=self.rules,
             )
 
         # T5 has no 1/sqrt(head_dim) in the attention; the query's initializer carries it.
@@ -59,6 +60,7 @@ class Attention(nn.Module):
             (axes.JOINED_KV, axes.EMBED),
             kernel_init=Init("normal"),
             dtype=self.dtype,
+            rules=self.rules,
         )
 
     def __call__(

@@ -104,8 +104,7 @@ class DecoderLM(Model):
         return self._run("step", params, tokens, cache)
 
     def _run(self, method: str, params: PyTree, *arguments):
-        rules = None if self.rules is None else self.rules.activations
-        network = DecoderNetwork(self.config, rules)
+        network = DecoderNetwork(self.config, self.rules)
         return network.apply({"params": params}, *arguments, method=method)
 
 

@@ -17,7 +17,7 @@ from flan_jax.models.attention import MASKED, KeysValues, fused
 from flan_jax.models.dropout import drop
 from flan_jax.models.layers import Dense, DType, Init
 from flan_jax.models.rotary import Rotation
-from flan_jax.parallel.rules import AxisRules, constrain
+from flan_jax.parallel.rules import ShardingRules, constrain
 
 
 class RotaryAttention(nn.Module):
@@ -30,7 +30,7 @@ class RotaryAttention(nn.Module):
     pairing: str  # of rotary.PAIRINGS
     dropout_rate: float
     dtype: DType = "float32"
-    rules: AxisRules | None = None
+    rules: ShardingRules | None = None
     fused: bool = False
 
     def setup(self):
@@ -41,7 +41,11 @@ class RotaryAttention(nn.Module):
         self.key = self._dense(self.num_kv_heads, shared)
         self.value = self._dense(self.num_kv_heads, shared)
         self.out = Dense(
-            self.emb_dim, (axes.JOINED_KV, axes.EMBED), kernel_init=Init("normal"), dtype=self.dtype
+            self.emb_dim,
+            (axes.JOINED_KV, axes.EMBED),
+            kernel_init=Init("normal"),
+            dtype=self.dtype,
+            rules=self.rules,
         )
 
     def __call__(
@@ -115,6 +119,7 @@ class RotaryAttention(nn.Module):
             (axes.EMBED, axis),
             kernel_init=Init("normal"),
             dtype=self.dtype,
+            rules=self.rules,
         )
 
     def _split(self, x: jax.Array, num_heads: int) -> jax.Array:

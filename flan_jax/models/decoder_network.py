@@ -23,7 +23,7 @@ from flan_jax.models.attention import KeysValues
 from flan_jax.models.decoder_attention import RotaryAttention
 from flan_jax.models.dropout import draw, drop
 from flan_jax.models.rotary import Rotation
-from flan_jax.parallel.rules import AxisRules, constrain
+from flan_jax.parallel.rules import ShardingRules, constrain
 
 BLOCKS = ("parallel", "serial")
 NORMS = {"layer": layers.LayerNorm, "rms": layers.RMSNorm}
@@ -89,7 +89,7 @@ class DecoderLayer(nn.Module):
     """Self-attention and MLP, added to what came in."""
 
     config: DecoderConfig
-    rules: AxisRules | None = None
+    rules: ShardingRules | None = None
 
     def setup(self):
         """Declares parameters and submodules."""
@@ -208,7 +208,7 @@ class DecoderStack(nn.Module):
     """From embedded tokens to normed hidden states, and the output matrix."""
 
     config: DecoderConfig
-    rules: AxisRules | None = None
+    rules: ShardingRules | None = None
 
     def setup(self):
         """Declares parameters and submodules."""
@@ -224,7 +224,10 @@ class DecoderStack(nn.Module):
         if not config.logits_via_embedding:
             # In float32 whatever the activations are: the loss needs it.
             self.logits_dense = layers.Dense(
-                config.vocab_size, (axes.EMBED, axes.VOCAB), kernel_init=layers.Init("normal")
+                config.vocab_size,
+                (axes.EMBED, axes.VOCAB),
+                kernel_init=layers.Init("normal"),
+                rules=self.rules,
             )
 
     def __call__(
@@ -266,13 +269,13 @@ class DecoderNetwork(nn.Module):
     """The whole network."""
 
     config: DecoderConfig
-    rules: AxisRules | None = None
+    rules: ShardingRules | None = None
 
     def setup(self):
         """Declares parameters and submodules."""
         config = self.config
         self.token_embedder = layers.Embed(
-            config.vocab_size, config.emb_dim, config.embedding_init_std, config.dtype
+            config.vocab_size, config.emb_dim, config.embedding_init_std, config.dtype, self.rules
         )
         self.decoder = DecoderStack(config, self.rules)
 

@@ -105,8 +105,8 @@ class T5(Model):
         return self._run("step", params, tokens, cache)
 
     def _run(self, method: str | None, params: PyTree, *arguments):
-        rules = None if self.rules is None else self.rules.activations
-        return Transformer(self.config, rules).apply({"params": params}, *arguments, method=method)
+        network = Transformer(self.config, self.rules)
+        return network.apply({"params": params}, *arguments, method=method)
 
 
 @functools.cache

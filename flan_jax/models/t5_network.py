@@ -22,7 +22,7 @@ from flan_jax.models import layers, masks, model, remat, scanning
 from flan_jax.models.attention import Attention, KeysValues
 from flan_jax.models.dropout import draw, drop
 from flan_jax.models.positions import RelativePositionBias
-from flan_jax.parallel.rules import AxisRules, constrain
+from flan_jax.parallel.rules import ShardingRules, constrain
 
 Masks = Mapping[str, Any]  # dropout masks by place, see `dropout_masks`; empty for no dropout
 _HIDDEN = (axes.BATCH, axes.LENGTH, axes.EMBED)
@@ -69,7 +69,7 @@ class T5Config:
         return self.num_heads
 
 
-def _attention(config: T5Config, rules: AxisRules | None) -> Attention:
+def _attention(config: T5Config, rules: ShardingRules | None) -> Attention:
     return Attention(
         num_heads=config.num_heads,
         head_dim=config.head_dim,
@@ -81,7 +81,7 @@ def _attention(config: T5Config, rules: AxisRules | None) -> Attention:
     )
 
 
-def _mlp(config: T5Config, rules: AxisRules | None) -> layers.MLP:
+def _mlp(config: T5Config, rules: ShardingRules | None) -> layers.MLP:
     return layers.MLP(
         hidden_dim=config.mlp_dim,
         activations=config.mlp_activations,
@@ -95,7 +95,7 @@ class EncoderLayer(nn.Module):
     """Self-attention, then MLP; each on a normed input and added to what came in."""
 
     config: T5Config
-    rules: AxisRules | None = None
+    rules: ShardingRules | None = None
 
     def setup(self):
         """Declares parameters and submodules."""
@@ -122,7 +122,7 @@ class DecoderLayer(nn.Module):
     """Self-attention, attention over the encoded input, then MLP."""
 
     config: T5Config
-    rules: AxisRules | None = None
+    rules: ShardingRules | None = None
 
     def setup(self):
         """Declares parameters and submodules."""
@@ -232,7 +232,7 @@ class Encoder(nn.Module):
     """The encoder's stack, from embedded tokens to what the decoder looks at."""
 
     config: T5Config
-    rules: AxisRules | None = None
+    rules: ShardingRules | None = None
 
     def setup(self):
         """Declares parameters and submodules."""
@@ -272,7 +272,7 @@ class Decoder(nn.Module):
     """The decoder's stack, from embedded tokens to normed hidden states, and its output matrix."""
 
     config: T5Config
-    rules: AxisRules | None = None
+    rules: ShardingRules | None = None
 
     def setup(self):
         """Declares parameters and submodules."""
@@ -286,7 +286,9 @@ class Decoder(nn.Module):
         self.decoder_norm = layers.RMSNorm(dtype=config.dtype)
         if not config.logits_via_embedding:
             # In float32 whatever the activations are: the loss needs it.
-            self.logits_dense = layers.Dense(config.vocab_size, (axes.EMBED, axes.VOCAB))
+            self.logits_dense = layers.Dense(
+                config.vocab_size, (axes.EMBED, axes.VOCAB), rules=self.rules
+            )
 
     def __call__(
         self,
@@ -355,13 +357,13 @@ class Transformer(nn.Module):
     """The whole network."""
 
     config: T5Config
-    rules: AxisRules | None = None
+    rules: ShardingRules | None = None
 
     def setup(self):
         """Declares parameters and submodules."""
         config = self.config
         self.token_embedder = layers.Embed(
-            config.vocab_size, config.emb_dim, config.embedding_init_std, config.dtype
+            config.vocab_size, config.emb_dim, config.embedding_init_std, config.dtype, self.rules
         )
         self.encoder = Encoder(config, self.rules)
         self.decoder = Decoder(config, self.rules)

@@ -35,6 +35,11 @@ class ShardingRules:
     params: AxisRules  # parameters and optimizer state, as stored
     activations: AxisRules  # arrays while computing
 
+    @property
+    def gathered(self) -> AxisRules:
+        """Where parameters lie while they are computed with: as stored, but whole along `data`."""
+        return tuple((name, None if on == axes.DATA else on) for name, on in self.params)
+
     def __post_init__(self):
         for table in (self.params, self.activations):
             for logical, on_mesh in table:
@@ -167,18 +172,40 @@ def _entry(mesh_axes: tuple[str, ...], sizes: Mapping[str, int]) -> OnMesh:
     return mesh_axes if len(mesh_axes) > 1 else next(iter(mesh_axes), None)
 
 
-def constrain(x: jax.Array, names: Sequence[str | None], rules: AxisRules | None) -> jax.Array:
+def constrain(x: jax.Array, names: Sequence[str | None], rules: ShardingRules | None) -> jax.Array:
     """Tells the compiler how `x` lies on the mesh that `jax.set_mesh` set.
 
     Args:
         x: an array inside a jitted function.
         names: one logical axis name per dimension.
-        rules: `ShardingRules.activations`; None returns `x` as it is (a model without rules).
+        rules: the rules in use; None returns `x` as it is (a model without rules).
 
     Raises:
         UsageError: as `resolve`.
     """
     if rules is None:
         return x
-    spec = resolve(names, rules, x.shape, jax.sharding.get_abstract_mesh(), what="activation")
+    return _constrain(x, names, rules.activations, "activation")
+
+
+def gather(x: jax.Array, names: Sequence[str | None], rules: ShardingRules | None) -> jax.Array:
+    """Returns a parameter as it is computed with: whole along `data`, so its gradient too.
+
+    Left to itself the compiler keeps a kernel in its parts under FSDP and passes them around, a
+    product of a part at a time, each of which reads and writes the whole result. By the TPU
+    compiler, a step of T5 1.1 XL on v5litepod-32 moves 2.02 TB a device that way and 0.67 TB with
+    kernels gathered; with its gradients kept in parts, 1.09 TB.
+
+    Args:
+        x: a parameter inside a jitted function, in the dtype to send.
+        names: one logical axis name per dimension.
+        rules: as of `constrain`.
+    """
+    if rules is None or rules.gathered == rules.params:
+        return x
+    return _constrain(x, names, rules.gathered, "parameter")
+
+
+def _constrain(x: jax.Array, names: Sequence[str | None], table: AxisRules, what: str) -> jax.Array:
+    spec = resolve(names, table, x.shape, jax.sharding.get_abstract_mesh(), what=what)
     return jax.lax.with_sharding_constraint(x, spec)

@@ -172,5 +172,4 @@ def _split(spec: StepSpec, name: str, rows: jax.Array) -> jax.Array:
             "change the batch size or num_microbatches"
         )
     parts = jnp.swapaxes(rows.reshape(rows.shape[0] // num, num, *rows.shape[1:]), 0, 1)
-    table = None if spec.model.rules is None else spec.model.rules.activations
-    return constrain(parts, (None, axes.BATCH, *(None for _ in rows.shape[1:])), table)
+    return constrain(parts, (None, axes.BATCH, *(None for _ in rows.shape[1:])), spec.model.rules)

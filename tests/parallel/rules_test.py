@@ -114,12 +114,12 @@ def test_a_mesh_without_the_axis():
 
 def test_constrain_needs_a_mesh():
     with pytest.raises(UsageError, match="no mesh is set; enter one with jax.set_mesh"):
-        rules.constrain(jnp.ones((4, 4)), ("batch", "embed"), rules.FSDP.activations)
+        rules.constrain(jnp.ones((4, 4)), ("batch", "embed"), rules.FSDP)
 
 
 def test_constrain_lays_the_array_out(mesh):
     with jax.set_mesh(mesh):
-        x = jax.jit(lambda x: rules.constrain(x, ("batch", "mlp"), rules.TENSOR.activations) + 1)(
+        x = jax.jit(lambda x: rules.constrain(x, ("batch", "mlp"), rules.TENSOR) + 1)(
             jnp.zeros((8, 6))
         )
     assert x.sharding.spec == PartitionSpec("data", "model")
@@ -146,3 +146,12 @@ def test_a_resolved_spec_says_what_the_table_says(names, preset):
             rules.resolve(names, table, [8] * len(names), mesh)
     else:
         assert rules.resolve(names, table, [8] * len(names), mesh) == PartitionSpec(*wanted)
+
+
+def test_parameters_are_gathered_along_data_alone(mesh):
+    assert rules.FSDP_TENSOR.gathered == rules.FSDP_TENSOR_2D.gathered == rules.TENSOR.params
+    with jax.set_mesh(mesh):
+        x = jax.device_put(jnp.ones((8, 4)), PartitionSpec("data", "model"))
+        gather = jax.jit(lambda x: rules.gather(x, ("embed", "mlp"), rules.FSDP_TENSOR) + 1)
+        assert gather(x).sharding.spec == PartitionSpec(None, "model")
+    assert rules.gather(x, ("no such axis",), rules.TENSOR) is x  # nothing to gather
