@@ -142,7 +142,9 @@ def _read_huggingface(path: str) -> Source:
 def _write_huggingface(source: Source, target: Target) -> None:
     from flan_jax.convert import huggingface
 
-    huggingface.write(target.path, source.leaves, source.config, target.vocabulary)
+    # What a run was trained with, or a GGUF file holds.
+    eos_id = (source.info.get("vocabulary") or {}).get("eos_id")
+    huggingface.write(target.path, source.leaves, source.config, target.vocabulary, eos_id=eos_id)
     if target.vocabulary is None:
         say("convert: without --vocabulary there are no tokenizer files")
 
@@ -157,7 +159,8 @@ def _read_gguf(path: str) -> Source:
     from flan_jax.convert import gguf
 
     found = gguf.read(path)
-    return Source(path, found.leaves, config=found.config)
+    info = {} if found.eos_id is None else {"vocabulary": {"eos_id": found.eos_id}}
+    return Source(path, found.leaves, config=found.config, info=info)
 
 
 # In the order in which they are looked for.

@@ -70,7 +70,9 @@ def read(path: str | os.PathLike) -> Checkpoint:
     kinds = collections.Counter(tensor.tensor_type.name for tensor in tensors.values())
     listed = ", ".join(f"{num} {kind}" for kind, num in sorted(kinds.items()))
     say(f"{path}: {listed} tensors are read as float32")
-    return Checkpoint(config, _Dequantized(path, tensors, config, package.dequantize), None)
+    leaves = _Dequantized(path, tensors, config, package.dequantize)
+    eos_id = facts.get("tokenizer.ggml.eos_token_id")
+    return Checkpoint(config, leaves, None, eos_id if isinstance(eos_id, int) else None)
 
 
 def _package() -> Any:

@@ -58,6 +58,7 @@ class Checkpoint:
     config: Any
     leaves: Leaves
     vocabulary: Vocabulary | None  # of the folder's SentencePiece model, if it has one
+    eos_id: int | None = None  # the token that ends an answer, where only that is known
 
 
 def read(folder: str | os.PathLike) -> Checkpoint:
@@ -120,6 +121,7 @@ def write(
     config: Any,
     vocabulary: Vocabulary | None = None,
     *,
+    eos_id: int | None = None,
     name: str = "--out",
     max_file_bytes: int = huggingface_files.MAX_FILE_BYTES,
 ) -> None:
@@ -130,6 +132,7 @@ def write(
         leaves: the parameters, layers apart or stacked.
         config: of the model they are for.
         vocabulary: the one it was trained with; without, there are no tokenizer files.
+        eos_id: the token that ends an answer, if there is no vocabulary to say it; None for 1.
         name: what the user called `folder`.
         max_file_bytes: where to begin another file of weights.
 
@@ -161,8 +164,9 @@ def write(
         return read_once(ours).T if tensor.transposed else read_once(ours)
 
     json["torch_dtype"] = _widest(shapes)
-    if vocabulary is not None:
-        json["eos_token_id"] = vocabulary.eos_id
+    eos_id = eos_id if vocabulary is None else vocabulary.eos_id
+    if eos_id is not None:
+        json["eos_token_id"] = eos_id
     with files.atomic_folder(folder, name) as temporary:
         files.write_json(temporary / CONFIG, json)
         files.write_json(temporary / GENERATION, {n: json[n] for n in _IDS if n in json})

@@ -3,6 +3,7 @@
 """`flan-jax convert`: bit-equal around all formats, the model known or found, refusals clear."""
 
 import dataclasses
+import json
 import os
 import shutil
 
@@ -236,3 +237,16 @@ def test_a_decoder_goes_around(tmp_path, scan_layers):
     assert found.config == huggingface.read(tmp_path / "hf").config
     assert_bit_equal(found.leaves, arrays)
     assert_bit_equal(t5x.open_checkpoint(out[2]).params, arrays)
+
+
+def test_the_token_that_ends_an_answer_goes_along(tmp_path):
+    config = DecoderConfig(
+        vocab_size=24, emb_dim=8, num_heads=2, num_kv_heads=1, head_dim=4, num_layers=1, mlp_dim=12,
+        block="serial", norm="rms", rotary_pairing="halves", scale_logits=False,
+    )  # fmt: skip
+    info = {"vocabulary": {"eos_id": 7}, "model": {"DecoderConfig": dataclasses.asdict(config)}}
+    ours = tmp_path / "checkpoint_3"
+    params_files.write_params(ours, Arrays(make_arrays(config, DecoderLM)), info)
+    run("--source", ours, "--to", "huggingface", "--out", tmp_path / "hf")
+    for name in ("config.json", "generation_config.json"):
+        assert json.loads((tmp_path / "hf" / name).read_text())["eos_token_id"] == 7

@@ -57,6 +57,7 @@ def _write(path, tensors, kind="F32", **facts):
     writer.add_uint32("llama.rope.dimension_count", facts.get("dimensions", HEAD_DIM))
     writer.add_float32("llama.rope.freq_base", 5000.0)
     writer.add_float32("llama.attention.layer_norm_rms_epsilon", 1e-5)
+    writer.add_uint32("tokenizer.ggml.eos_token_id", 2)
     if "scaling" in facts:
         writer.add_string("llama.rope.scaling.type", facts["scaling"])
     kind = package.GGMLQuantizationType[kind]
@@ -87,7 +88,7 @@ def test_a_file_is_read_under_our_names(tmp_path, kind, error):
     tensors = _tensors()
     path = _write(tmp_path / "a.gguf", _stored(tensors), kind)
     checkpoint = gguf.read(path)
-    assert checkpoint.config == CONFIG
+    assert checkpoint.config == CONFIG and checkpoint.eos_id == 2
     leaves = checkpoint.leaves
     assert len(leaves.shapes) == len(tensors)
     for ours, theirs in {
