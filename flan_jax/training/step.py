@@ -95,7 +95,7 @@ def count_tokens(batch: Batch) -> Metrics:
     if "encoder_input_tokens" in batch:
         is_input, is_target = batch["encoder_input_tokens"] != 0, targets != 0
     else:  # one row of both, and the loss looks at targets alone
-        is_target = batch["decoder_loss_weights"] > 0
+        is_target = batch.get("decoder_loss_weights", targets) > 0
         is_input = jnp.logical_and(segments > 0, jnp.logical_not(is_target))
     return {
         "num_input_tokens": jnp.sum(is_input, dtype=jnp.float32),
