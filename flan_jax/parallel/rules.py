@@ -81,8 +81,8 @@ FSDP_TENSOR = ShardingRules(
 )
 # The hidden numbers between layers split over `model` too, which T5X calls 2D activations: less of
 # what remat keeps, and each layer gathers them. By the TPU compiler, T5 1.1 XL on v4-32 (data 4,
-# model 4, remat full) peaks at 8.43 GiB a device instead of 10.80, and gathers 51 GB a step instead
-# of 2.4.
+# model 4, remat full) peaks at 8.43 GiB a device instead of 10.80, and gathers 52 GB a step instead
+# of 3.4.
 FSDP_TENSOR_2D = ShardingRules(
     name="fsdp_tensor_2d",
     params=FSDP_TENSOR.params,
