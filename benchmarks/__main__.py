@@ -28,6 +28,7 @@ RESULTS = HERE.parent / "docs" / "performance"
 # The order of the page.
 BENCHMARKS = (
     "train_step",
+    "packed_step",
     "step_memory",
     "input_pipeline",
     "input_scale",

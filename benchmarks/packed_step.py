@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Target tokens a second on real examples: our packed rows against padded batches in torch.
 
-The examples are the first of Natural Instructions in the order of training, tokenized by the
-builder: FLAN_JAX_NIV2_DIR names the samples, FLAN_JAX_VOCABULARY the vocabulary. Both sides train
-T5 1.1 Small in float32 with Adafactor, without dropout, on the same examples, as many in an update.
-Ours packs them into rows of fixed length; the peer, transformers with torch, pads each batch to its
-longest example, as finetuning scripts do. Packing, padding and copying are part of what is timed.
+The examples are of uniform lengths and, where FLAN_JAX_NIV2_DIR names samples, the first of Natural
+Instructions in the order of training, tokenized by the builder (FLAN_JAX_VOCABULARY). Both sides
+train T5 1.1 Small in float32 with Adafactor, without dropout, on the same examples, as many in an
+update. Ours packs them into rows of fixed length; the peer, transformers with torch, pads each
+batch to its longest example, as finetuning scripts do. Packing, padding and copying are timed too.
 """
 
 import argparse
@@ -132,61 +132,68 @@ def peer(
         }
 
 
-def write_examples(folder: Path, vocabulary: str, quick: bool) -> Examples:
-    """Builds the samples, or for a smoke test makes some up."""
-    if quick:
-        case = packing_fill.write_uniform(256, (128, 32), folder / "uniform.npz")
-        return Examples(case.path, (128, 32), 2)
-    if not os.environ.get(packing_fill.FAMILIES[MIXTURE]):
-        raise errors.UsageError(
-            f"{packing_fill.FAMILIES[MIXTURE]} is not set; name a folder of tasks in it"
-        )
+def cases(folder: Path, vocabulary: str, quick: bool) -> dict[str, Examples]:
+    """Returns examples by what they are: uniform lengths, and samples where there are any."""
+    num, lengths, rows = (256, (128, 32), 2) if quick else (1024, LENGTHS, ROWS)
+    uniform = packing_fill.write_uniform(num, lengths, folder / "uniform.npz")
+    found = {"uniform lengths": Examples(uniform.path, lengths, rows)}
+    if quick or not os.environ.get(packing_fill.FAMILIES[MIXTURE]):
+        return found
     out = str(folder / "store")
-    lengths = dict(zip(("inputs", "targets"), LENGTHS, strict=True))
     measuring.step(f"packed step: building the samples of {MIXTURE}")
-    arguments = (MIXTURE, (), lengths, vocabulary, out)
+    by_name = dict(zip(("inputs", "targets"), LENGTHS, strict=True))
+    arguments = (MIXTURE, (), by_name, vocabulary, out)
     with measuring.contenders({"build": (packing_fill.build, arguments)}) as one:
         one["build"].round()
     case = packing_fill.write_window(out, MIXTURE, LENGTHS, folder / "window.npz")
-    return Examples(case.path, LENGTHS, ROWS)
+    return found | {MIXTURE: Examples(case.path, LENGTHS, ROWS)}
 
 
 def measure(args: argparse.Namespace) -> list[Table]:
     """Returns the table."""
     measuring.require("torch", "transformers")
     table = Table(
-        "Train step on real examples: ours packed, the peer padded to the longest of a batch",
+        "Train step on packed rows: ours, against the peer padded to the longest of a batch",
         {
-            "model": "", "examples an update": ".1f", "ours rows": "", "peer positions": ",.0f",
-            "ours target tok/s": ",.1f", "peer target tok/s": ",.1f", "ratio": ".2f",
+            "model": "", "examples": "", "an update": ".1f", "ours rows": "",
+            "peer positions": ",.0f", "ours target tok/s": ",.1f", "peer target tok/s": ",.1f",
+            "ratio": ".2f",
         },
         "ratio: ours / peer in target tokens/s, above 1 ours is faster. median (min-max) over "
         f"{args.rounds} alternating rounds of {NUM_UPDATES} updates.\n"
+        "uniform lengths: 10-120 and 2-32 tokens. an update: examples in it.\n"
         "peer positions: of inputs and targets an update, padding included.",
     )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        for name, examples in cases(Path(folder), args.vocabulary, args.quick).items():
+            measuring.step(f"packed step: {name}")
+            _add(table, name, examples, args)
+    return [table]
+
+
+def _add(table: Table, name: str, examples: Examples, args: argparse.Namespace) -> None:
     case = train_step.Case(
         preset="tiny" if args.quick else "t5_1_1_small", vocab_size=32128, optimizer="adafactor",
-        batch_size=ROWS, input_length=LENGTHS[0], target_length=LENGTHS[1], scan_layers=True,
+        batch_size=examples.rows, input_length=examples.lengths[0],
+        target_length=examples.lengths[1], scan_layers=True,
     )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        examples = write_examples(Path(folder), args.vocabulary, args.quick)
-        *_, plan = examples.load()
-        config = argparse.Namespace(**dataclasses.asdict(case.config()))
-        sides = {"ours": (ours, (case, examples)), "peer": (peer, (case, config, examples))}
-        with measuring.contenders(sides) as both:
-            rounds = measuring.alternate({n: side.round for n, side in both.items()}, args.rounds)
+    *_, plan = examples.load()
+    config = argparse.Namespace(**dataclasses.asdict(case.config()))
+    sides = {"ours": (ours, (case, examples)), "peer": (peer, (case, config, examples))}
+    with measuring.contenders(sides) as both:
+        rounds = measuring.alternate({n: side.round for n, side in both.items()}, args.rounds)
     rates = {n: [r["num_targets"] / r["s"] for r in found] for n, found in rounds.items()}
     if len({r["num_targets"] for found in rounds.values() for r in found}) > 1:
         raise ValueError(f"the sides trained on different tokens: {rounds}")
     table.add(
         case.preset,
+        name,
         int(plan.splits[examples.rows * NUM_UPDATES]) / NUM_UPDATES,
         f"{examples.rows} x ({' + '.join(map(str, examples.lengths))})",
         rounds["peer"][-1]["num_positions"] / NUM_UPDATES,
-        *(Spread.of(rates[name]) for name in sides),
+        *(Spread.of(rates[side]) for side in sides),
         Spread.ratio(rates["ours"], rates["peer"]),
     )
-    return [table]
 
 
 def main() -> int:

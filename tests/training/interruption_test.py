@@ -62,7 +62,9 @@ def test_sigterm_ends_an_evaluation_and_it_is_made_up_for(uninterrupted, tmp_pat
         return {"score": float(at)}
 
     options = {"options": {"eval_fn": eval_fn}, "eval_period": 3}
-    message = rf"asked to stop at step {stop_at} of 12; saved .*checkpoint_{stop_at}, \d+\.\d s after"
+    message = (
+        rf"asked to stop at step {stop_at} of 12; saved .*checkpoint_{stop_at}, \d+\.\d s after"
+    )
     with pytest.raises(PreemptedError, match=message):
         train(tmp_path, **options)
     assert stop_at not in evaluations(tmp_path)
