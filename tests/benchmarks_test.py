@@ -4,6 +4,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,24 @@ def test_the_page_shows_the_result_that_is_kept(load, name):
     assert any(heading.startswith("ratio") for t in result["tables"] for heading, _ in t["columns"])
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     assert load("__main__").block(name, result) in page
+
+
+def test_the_readme_quotes_what_was_measured():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\|.*\| ([\d., ]+) \| `benchmarks/(\w+)\.py` \|$", readme, re.MULTILINE)
+    assert len(rows) == 5
+    for ratios, name in rows:
+        result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        medians = [
+            cell["median"]
+            for table in result["tables"]
+            for row in table["rows"]
+            for (heading, _), cell in zip(table["columns"], row, strict=True)
+            if heading.startswith("ratio") and isinstance(cell, dict)
+        ]
+        for ratio in ratios.split(", "):
+            digits = len(ratio.partition(".")[2])
+            assert ratio in {f"{median:.{digits}f}" for median in medians}, (name, ratio)
 
 
 def test_a_block_is_replaced_whole_and_only_it(load):
