@@ -57,7 +57,8 @@ def suggest(case: Case, run: Run, effort: str) -> tuple[Plan, Report] | None:
 
     Tried are the slices of the case's generation, the smallest first and the case's last. On each
     the layout that needs the least memory comes first; where that fits, others that work less are
-    tried, each from the best so far, and the fastest estimate wins.
+    tried, each from the best so far, and the fastest estimate wins; in memory mode, which has none,
+    the one of fewest microbatches, and then of least remat.
 
     Args:
         case: the run; its slice is the largest to try.
@@ -70,12 +71,13 @@ def suggest(case: Case, run: Run, effort: str) -> tuple[Plan, Report] | None:
         best = next((found for found in tried if found[1] is not None), None)
         if best is None:
             continue
-        if effort == MEMORY:  # nothing tells which layout is faster
-            return best
-        for others in _RELAXATIONS:
+        # In memory mode nothing tells the time of a layout, but that it works less.
+        for others in _LESS_WORK if effort == MEMORY else (*_LESS_WORK, _other_meshes):
             for plan in others(best[0], here):
                 report = _try(here, plan, run, effort)
-                if report and report.estimate.step_s < best[1].estimate.step_s:
+                if report and (
+                    effort == MEMORY or report.estimate.step_s < best[1].estimate.step_s
+                ):
                     best = plan, report
         return best
     return None
@@ -119,7 +121,7 @@ def _other_meshes(plan: Plan, case: Case) -> Iterator[Plan]:
             yield dataclasses.replace(plan, model=model)
 
 
-_RELAXATIONS = (_fewer_microbatches, _less_remat, _other_meshes)
+_LESS_WORK = (_fewer_microbatches, _less_remat)
 
 
 def _try(case: Case, plan: Plan, run: Run, effort: str) -> Report | None:
