@@ -36,9 +36,10 @@ from flan_jax.training.loop import TrainConfig, step_spec
 from flan_jax.training.state import abstract_state, num_params
 from flan_jax.training.step import StepSpec, eval_step, jitted_train_step
 
-# How hard the compiler tries. 'quick' takes a third to a seventh of the time of 'default' and reads
-# the peak up to 5.5 % low. 'memory' makes no program: the compiler is asked to fit the step into
-# next to nothing, and its refusal, after seconds, tells what the step needs.
+# How hard the compiler tries. 'quick' takes a third to a seventh of the time of 'default', which
+# takes more memory where there is some (`plans.has_room`). 'memory' makes no program: the compiler
+# is asked to fit the step into next to nothing, and its refusal, after seconds, tells what the step
+# needs.
 MEMORY = "memory"
 EFFORTS = {MEMORY: -1.0, "quick": -1.0, "default": 0.0}
 _NEXT_TO_NOTHING = {"xla_tpu_max_hbm_size_mib": "1"}

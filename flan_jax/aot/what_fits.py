@@ -57,6 +57,7 @@ GRID = (
     # The decisive ones whole.
     *_cells("flan_t5_xxl", "v5litepod-32", "v4-32", effort="quick"),
     *_cells("flan_palm_540b", "v4-1024", effort="quick"),
+    *_cells("flan_t5_xxl", "v4-32", effort="default"),
     *_cells("flan_t5_xxl", "tpu7x-8"),
 )
 

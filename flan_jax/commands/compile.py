@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("memory", "quick", "default"),
         default="quick",
         help="memory: what is needed, within seconds, and nothing else; quick: a third to a "
-        "seventh of default's time, and the peak reads up to 5.5 %% low (default: quick)",
+        "seventh of default's time, and less memory than default may take (default: quick)",
     )
     parser.add_argument("--json", metavar="FILE", help="write the report there too")
     parser.add_argument(
