@@ -31,6 +31,7 @@ class DecoderLM(Model):
     config: DecoderConfig
 
     LAYOUT = "decoder"
+    NETWORK = DecoderNetwork
 
     def param_specs(self) -> Mapping[str, layers.ParamSpec]:
         """Returns path -> spec of every parameter, layers each apart."""
@@ -60,13 +61,6 @@ class DecoderLM(Model):
             dropout_key,
         )
 
-    def logits(self, params: PyTree, features: jax.Array) -> jax.Array:
-        """Returns float32 logits `[batch, length, vocab]` of `features` `[batch, length, embed]`.
-
-        Each position for itself, so that a loss may take some positions at a time.
-        """
-        return self._run("logits", params, features)
-
     def first_tokens(self, prompts: jax.Array) -> jax.Array:
         """Returns what the first `decode_step` takes, `[batch]`: the last token of each prompt.
 
@@ -87,25 +81,6 @@ class DecoderLM(Model):
         # A causal prompt's last token is left to the first step; in a prefix LM all see it.
         tokens = _begun(prompts) if self.config.prefix_lm else _begun(prompts)[:, :-1]
         return self._run("start", params, tokens, _lengths(prompts), max_length)
-
-    def decode_step(
-        self, params: PyTree, cache: DecoderCache, tokens: jax.Array
-    ) -> tuple[jax.Array, DecoderCache]:
-        """Decodes one position.
-
-        Args:
-            params: as `init` returns them.
-            cache: from `init_cache` or the step before; good for its `max_length` steps.
-            tokens: `[batch]` int32, the token before this position; at the first `first_tokens`.
-
-        Returns:
-            Float32 logits `[batch, vocab]` of the token at this position, and the next cache.
-        """
-        return self._run("step", params, tokens, cache)
-
-    def _run(self, method: str, params: PyTree, *arguments):
-        network = DecoderNetwork(self.config, self.rules)
-        return network.apply({"params": params}, *arguments, method=method)
 
 
 def _begun(prompts: jax.Array) -> jax.Array:

@@ -1,6 +1,9 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What all models are: parameters that can be drawn, named, and stored with layers either way."""
+"""What all models are: their parameters, and the functions of these that others call.
+
+Parameters can be drawn, named, and stored with layers either way.
+"""
 
 import abc
 import dataclasses
@@ -8,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
+import flax.linen as nn
 import jax
 
 from flan_jax.core import axes, errors
@@ -19,6 +23,7 @@ from flan_jax.models.stacking import stack, unstack
 from flan_jax.parallel.rules import ShardingRules
 
 Batch = Mapping[str, jax.Array]
+Cache = Any  # what decoding keeps between positions; each family has its own
 DTYPES = ("bfloat16", "float32")
 _LAYER = re.compile(r"/layers_\d+/")
 
@@ -37,6 +42,7 @@ class Model(abc.ABC):
     rules: ShardingRules | None = None
 
     LAYOUT: ClassVar[str]  # of its batches, a name of `data.windows.LAYOUTS`
+    NETWORK: ClassVar[type[nn.Module]]  # made of `config` and `rules`; its methods do the work
     MAY_CHANGE = ("rules",)  # when a run goes on
 
     @abc.abstractmethod
@@ -49,9 +55,12 @@ class Model(abc.ABC):
     ) -> jax.Array:
         """Returns what `logits` takes: the last hidden states `[batch, length, embed]`, normed."""
 
-    @abc.abstractmethod
     def logits(self, params: PyTree, features: jax.Array) -> jax.Array:
-        """Returns float32 logits `[..., vocab]` of `features` `[..., embed]`."""
+        """Returns float32 logits `[batch, length, vocab]` of `features` `[batch, length, embed]`.
+
+        Each position for itself, so that a loss may take some positions at a time.
+        """
+        return self._run("logits", params, features)
 
     def apply(
         self, params: PyTree, batch: Batch, *, train: bool, dropout_key: jax.Array | None = None
@@ -59,6 +68,29 @@ class Model(abc.ABC):
         """Returns float32 logits `[batch, length, vocab]`; arguments as of `features`."""
         features = self.features(params, batch, train=train, dropout_key=dropout_key)
         return self.logits(params, features)
+
+    @abc.abstractmethod
+    def first_tokens(self, prompts: jax.Array) -> jax.Array:
+        """Returns what the first `decode_step` takes, `[batch]`, for prompts `[batch, length]`."""
+
+    @abc.abstractmethod
+    def init_cache(self, params: PyTree, prompts: jax.Array, *, max_length: int) -> Cache:
+        """Returns the cache to decode `max_length` positions after `prompts` from."""
+
+    def decode_step(
+        self, params: PyTree, cache: Cache, tokens: jax.Array
+    ) -> tuple[jax.Array, Cache]:
+        """Decodes one position.
+
+        Args:
+            params: as `init` returns them.
+            cache: from `init_cache` or the step before; good for its `max_length` steps.
+            tokens: `[batch]` int32, the token before this position; at the first `first_tokens`.
+
+        Returns:
+            Float32 logits `[batch, vocab]` of the token at this position, and the next cache.
+        """
+        return self._run("step", params, tokens, cache)
 
     def init(self, key: jax.Array) -> PyTree:
         """Returns freshly drawn float32 parameters.
@@ -92,6 +124,11 @@ class Model(abc.ABC):
         stacked = self if self.config.scan_layers else self.other_layout
         change = stack if self.config.scan_layers else unstack
         return change(params, flatten(stacked.logical_axes()))
+
+    def _run(self, method: str, params: PyTree, *arguments):
+        """Calls a method of the network."""
+        network = self.NETWORK(self.config, self.rules)
+        return network.apply({"params": params}, *arguments, method=method)
 
 
 def check_config(config: Any) -> None:

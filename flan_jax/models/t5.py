@@ -29,6 +29,7 @@ class T5(Model):
     config: T5Config
 
     LAYOUT = "encoder_decoder"
+    NETWORK = Transformer
 
     def param_specs(self) -> Mapping[str, layers.ParamSpec]:
         """Returns path -> spec of every parameter, layers each apart."""
@@ -60,13 +61,6 @@ class T5(Model):
             dropout_key,
         )
 
-    def logits(self, params: PyTree, features: jax.Array) -> jax.Array:
-        """Returns float32 logits `[batch, length, vocab]` of `features` `[batch, length, embed]`.
-
-        Each position for itself, so that a loss may take some positions at a time.
-        """
-        return self._run("logits", params, features)
-
     def encode(
         self,
         params: PyTree,
@@ -76,37 +70,16 @@ class T5(Model):
         """Returns the encoded inputs `[batch, length, embed]`, without dropout."""
         return self._run("encode", params, encoder_input_tokens, encoder_segment_ids)
 
-    def first_tokens(self, encoder_input_tokens: jax.Array) -> jax.Array:
+    def first_tokens(self, prompts: jax.Array) -> jax.Array:
         """Returns what the first `decode_step` takes: 0 for each row, as T5 starts from padding."""
-        return jnp.zeros(encoder_input_tokens.shape[0], jnp.int32)
+        return jnp.zeros(prompts.shape[0], jnp.int32)
 
-    def init_cache(
-        self, params: PyTree, encoder_input_tokens: jax.Array, *, max_length: int
-    ) -> DecodeCache:
-        """Encodes unpacked inputs and returns the cache to decode `max_length` positions from.
+    def init_cache(self, params: PyTree, prompts: jax.Array, *, max_length: int) -> DecodeCache:
+        """Encodes unpacked prompts and returns the cache to decode `max_length` positions from.
 
-        Keys and values of the encoded inputs are computed here, once.
+        Keys and values of the encoded prompts are computed here, once.
         """
-        return self._run("start", params, encoder_input_tokens, max_length)
-
-    def decode_step(
-        self, params: PyTree, cache: DecodeCache, tokens: jax.Array
-    ) -> tuple[jax.Array, DecodeCache]:
-        """Decodes one position.
-
-        Args:
-            params: as `init` returns them.
-            cache: from `init_cache` or the step before; good for its `max_length` steps.
-            tokens: `[batch]` int32, the token before this position; at the first `first_tokens`.
-
-        Returns:
-            Float32 logits `[batch, vocab]` of the token at this position, and the next cache.
-        """
-        return self._run("step", params, tokens, cache)
-
-    def _run(self, method: str | None, params: PyTree, *arguments):
-        network = Transformer(self.config, self.rules)
-        return network.apply({"params": params}, *arguments, method=method)
+        return self._run("start", params, prompts, max_length)
 
 
 @functools.cache

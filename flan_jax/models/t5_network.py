@@ -369,23 +369,10 @@ class Transformer(nn.Module):
         self.decoder = Decoder(config, self.rules)
 
     def __call__(
-        self,
-        encoder_input_tokens: jax.Array,
-        decoder_input_tokens: jax.Array,
-        encoder_segment_ids: jax.Array | None = None,
-        decoder_segment_ids: jax.Array | None = None,
-        dropout_key: jax.Array | None = None,
+        self, encoder_input_tokens: jax.Array, decoder_input_tokens: jax.Array
     ) -> jax.Array:
         """Returns float32 logits `[batch, length, vocab]`: `logits` of `features`."""
-        return self.logits(
-            self.features(
-                encoder_input_tokens,
-                decoder_input_tokens,
-                encoder_segment_ids,
-                decoder_segment_ids,
-                dropout_key,
-            )
-        )
+        return self.logits(self.features(encoder_input_tokens, decoder_input_tokens))
 
     def features(
         self,
