@@ -9,8 +9,8 @@ metadata of its published weights. The tiny one is ours; its vocabulary comes fr
 
 from typing import Any
 
-from flan_jax.core import errors
 from flan_jax.models.decoder_network import DecoderConfig
+from flan_jax.models.model import from_preset
 
 PALM_VOCAB_SIZE = 256_000
 
@@ -53,12 +53,4 @@ def decoder_config(preset: str, **overrides: Any) -> DecoderConfig:
         >>> decoder_config("palm_8b", dropout_rate=0.1).mlp_dim
         16384
     """
-    if preset not in PRESETS:
-        raise errors.unknown_name("decoder preset", preset, PRESETS)
-    fields = PRESETS[preset] | overrides
-    if "vocab_size" not in fields:
-        raise errors.UsageError(
-            f"decoder preset {preset!r} has no vocabulary of its own; give vocab_size, the "
-            "vocabulary's padded_size"
-        )
-    return DecoderConfig(**fields)
+    return from_preset(DecoderConfig, PRESETS, "decoder preset", preset, **overrides)

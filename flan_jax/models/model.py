@@ -162,6 +162,29 @@ def check_config(config: Any) -> None:
     remat.check(config.remat_policy)
 
 
+def from_preset(
+    config: type, presets: Mapping[str, dict[str, Any]], what: str, preset: str, **overrides: Any
+) -> Any:
+    """Returns the configuration of a preset, with fields overridden.
+
+    Args:
+        config: its class.
+        presets: name -> fields.
+        what: the presets' name for error messages.
+        preset: the name.
+        **overrides: fields of `config`.
+    """
+    if preset not in presets:
+        raise errors.unknown_name(what, preset, presets)
+    fields = presets[preset] | overrides
+    if "vocab_size" not in fields:
+        raise errors.UsageError(
+            f"{what} {preset!r} has no vocabulary of its own; give vocab_size, the vocabulary's "
+            "padded_size"
+        )
+    return config(**fields)
+
+
 def feature(batch: Batch, name: str) -> jax.Array:
     """Returns the array `name` of a batch, which a model needs."""
     if name not in batch:

@@ -11,7 +11,7 @@ are ours; their vocabulary comes from the run.
 
 from typing import Any
 
-from flan_jax.core import errors
+from flan_jax.models.model import from_preset
 from flan_jax.models.t5_network import T5Config
 
 T5_VOCAB_SIZE = 32128  # 32,000 pieces and 100 sentinels, padded to a multiple of 128
@@ -68,12 +68,4 @@ def t5_config(preset: str, **overrides: Any) -> T5Config:
         >>> t5_config("tiny", vocab_size=512).emb_dim
         64
     """
-    if preset not in PRESETS:
-        raise errors.unknown_name("model preset", preset, PRESETS)
-    fields = PRESETS[preset] | overrides
-    if "vocab_size" not in fields:
-        raise errors.UsageError(
-            f"model preset {preset!r} has no vocabulary of its own; give vocab_size, the "
-            "vocabulary's padded_size"
-        )
-    return T5Config(**fields)
+    return from_preset(T5Config, PRESETS, "model preset", preset, **overrides)
