@@ -11,10 +11,11 @@ import jax
 import numpy as np
 import pytest
 
-from flan_jax.core.tree import flatten, unflatten
+from flan_jax.core.tree import unflatten
 from flan_jax.inference.decode import greedy
 from flan_jax.models.decoder import DecoderLM
 from flan_jax.models.decoder_network import DecoderConfig
+from tests.models.drawn import drawn_params
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -36,17 +37,6 @@ FALCON = DecoderConfig(
     mlp_activations=("gelu",), norm_epsilon=1e-5, rotary_pairing="halves", scale_logits=False,
     dtype="float32",
 )  # fmt: skip
-
-
-def _params(config):
-    rng = np.random.default_rng(0)
-
-    def draw(path, shape):
-        noise = rng.normal(size=shape).astype(np.float32)
-        return 1 + 0.3 * noise if path.endswith("scale") else noise * shape[-2] ** -0.5
-
-    shapes = flatten(jax.eval_shape(DecoderLM(config).init, jax.random.key(0)))
-    return {path: draw(path, leaf.shape) for path, leaf in shapes.items()}
 
 
 def _llama(config, params):
@@ -166,7 +156,7 @@ def both(request):
     build, config = dict(
         llama=(_llama, LLAMA), gptj=(_gptj, GPTJ), falcon=(_falcon, FALCON)
     )[request.param]  # fmt: skip
-    params = _params(config)
+    params = drawn_params(DecoderLM(config))
     return DecoderLM(config), unflatten(params), build(config, params)
 
 

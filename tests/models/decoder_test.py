@@ -17,6 +17,7 @@ from flan_jax.data import packing
 from flan_jax.models.decoder import DecoderLM
 from flan_jax.models.decoder_network import DecoderConfig, DecoderLayer, DecoderStack
 from flan_jax.models.rotary import rotation
+from tests.models.drawn import drawn_params
 
 PALM = DecoderConfig(
     vocab_size=64, emb_dim=24, num_heads=3, head_dim=8, num_layers=2, mlp_dim=40, dtype="float32"
@@ -32,17 +33,7 @@ FAMILIES = {"palm": PALM, "u_palm": U_PALM, "llama": LLAMA}
 
 @functools.cache
 def _params(config):
-    """Returns random parameters, norm scales included, without compiling the initialization."""
-    rng = np.random.default_rng(0)
-
-    def draw(path, shape):
-        noise = rng.normal(size=shape).astype(np.float32)
-        if path.endswith("scale"):
-            return 1 + 0.3 * noise
-        return noise if path.endswith("embedding") else noise * shape[-2] ** -0.5
-
-    shapes = flatten(jax.eval_shape(DecoderLM(config).init, jax.random.key(0)))
-    return unflatten({path: draw(path, leaf.shape) for path, leaf in shapes.items()})
+    return unflatten(drawn_params(DecoderLM(config), unit_embedding=True))
 
 
 @functools.partial(jax.jit, static_argnames=("model", "train"))

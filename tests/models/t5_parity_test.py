@@ -8,9 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from flan_jax.core.tree import flatten, unflatten
+from flan_jax.core.tree import unflatten
 from flan_jax.inference.decode import greedy
 from flan_jax.models.t5 import T5, T5Config
+from tests.models.drawn import drawn_params
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -21,17 +22,6 @@ CONFIG = T5Config(
     vocab_size=96, emb_dim=24, num_heads=3, head_dim=8, num_encoder_layers=2, num_decoder_layers=2,
     mlp_dim=40, dtype="float32",
 )  # fmt: skip
-
-
-def _params(config):
-    rng = np.random.default_rng(0)
-
-    def draw(path, shape):
-        noise = rng.normal(size=shape).astype(np.float32)
-        return 1 + 0.3 * noise if path.endswith("scale") else noise * shape[-2] ** -0.5
-
-    shapes = flatten(jax.eval_shape(T5(config).init, jax.random.key(0)))
-    return {path: draw(path, leaf.shape) for path, leaf in shapes.items()}
 
 
 _BLOCK = {
@@ -93,7 +83,7 @@ FAMILIES = {
 def both(request):
     """Our model with its parameters, and theirs with the same weights."""
     config = dataclasses.replace(CONFIG, **FAMILIES[request.param])
-    params = _params(config)
+    params = drawn_params(T5(config))
     theirs = transformers.T5ForConditionalGeneration(
         transformers.T5Config(
             vocab_size=config.vocab_size, d_model=config.emb_dim, d_kv=config.head_dim,

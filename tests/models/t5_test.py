@@ -4,9 +4,7 @@
 
 import dataclasses
 import functools
-import json
 import math
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -16,29 +14,18 @@ import pytest
 from flan_jax.core.errors import UsageError
 from flan_jax.core.tree import flatten, unflatten
 from flan_jax.models.t5 import T5, T5Config
+from tests import golden_t5x
+from tests.models.drawn import drawn_params
 
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 SMALL = T5Config(
     vocab_size=96, emb_dim=24, num_heads=3, head_dim=8, num_encoder_layers=2,
     num_decoder_layers=3, mlp_dim=40, dtype="float32",
 )  # fmt: skip
 
 
-def _params(model):
-    """Returns random parameters, norm scales included, without compiling the initialization."""
-    rng = np.random.default_rng(0)
-
-    def draw(path, shape):
-        noise = rng.normal(size=shape).astype(np.float32)
-        return 1 + 0.3 * noise if path.endswith("scale") else noise * shape[-2] ** -0.5
-
-    shapes = flatten(jax.eval_shape(model.init, jax.random.key(0)))
-    return unflatten({path: draw(path, leaf.shape) for path, leaf in shapes.items()})
-
-
 @pytest.fixture(scope="module")
 def params():
-    return _params(T5(SMALL))
+    return unflatten(drawn_params(T5(SMALL)))
 
 
 @functools.partial(jax.jit, static_argnames=("model", "train"))
@@ -135,7 +122,7 @@ def _forward(params, config, inputs, decoder_inputs):
 @pytest.mark.parametrize("tied", [False, True])
 def test_logits_equal_a_numpy_forward_pass(params, tied):
     model = T5(dataclasses.replace(SMALL, logits_via_embedding=tied))
-    params = params if not tied else _params(model)
+    params = params if not tied else unflatten(drawn_params(model))
     assert ("logits_dense" in params["decoder"]) != tied
     batch = _batch()
     logits = _apply(model, params, batch)
@@ -156,29 +143,24 @@ def test_long_inputs_reach_the_last_buckets(params):
 
 # Upstream T5X.
 
-GOLDEN_CONFIG = T5Config(
-    vocab_size=1024, emb_dim=64, num_heads=4, head_dim=16, num_encoder_layers=2,
-    num_decoder_layers=2, mlp_dim=128, dtype="float32",
-)  # fmt: skip
-
 
 def test_names_shapes_and_axes_are_those_of_t5x():
-    shapes = flatten(jax.eval_shape(T5(GOLDEN_CONFIG).init, jax.random.key(0)))
-    want = json.loads((GOLDEN / "t5x_param_shapes.json").read_text())
+    shapes = flatten(jax.eval_shape(T5(golden_t5x.CONFIG).init, jax.random.key(0)))
+    want = golden_t5x.facts("param_shapes")
     assert {path: list(leaf.shape) for path, leaf in shapes.items()} == want
     assert {leaf.dtype for leaf in shapes.values()} == {jnp.dtype("float32")}
-    names = flatten(T5(GOLDEN_CONFIG).logical_axes())
-    want = json.loads((GOLDEN / "t5x_param_logical_axes.json").read_text())
+    names = flatten(T5(golden_t5x.CONFIG).logical_axes())
+    want = golden_t5x.facts("param_logical_axes")
     assert {path: f"P{value}" for path, value in names.items()} == want
 
 
 @pytest.mark.parametrize("scan_layers", [False, True])
 def test_the_first_loss_is_that_of_t5x(scan_layers):
-    params = unflatten(dict(np.load(GOLDEN / "t5x_init_params.npz")))
-    batch = {k: v[0].astype(np.int32) for k, v in np.load(GOLDEN / "t5x_batches.npz").items()}
-    curve = json.loads((GOLDEN / "t5x_loss_curves.json").read_text())["curves"]["default"]
+    params = golden_t5x.params()
+    batch = {name: rows[0] for name, rows in golden_t5x.batches().items()}
+    curve = golden_t5x.facts("loss_curves")["curves"]["default"]
     want = next(value for value in curve.values() if isinstance(value, list))[0]
-    model = T5(dataclasses.replace(GOLDEN_CONFIG, scan_layers=scan_layers))
+    model = T5(dataclasses.replace(golden_t5x.CONFIG, scan_layers=scan_layers))
     logits = _apply(model, model.from_other_layout(params) if scan_layers else params, batch)
     logits = np.asarray(logits, np.float64)
     log_z = np.log(np.exp(logits).sum(-1))
@@ -255,11 +237,11 @@ def test_stacking_can_be_undone(params):
 @pytest.fixture(scope="module")
 def drawn():
     """Initial parameters of the golden shape, layers unscanned."""
-    return jax.jit(T5(GOLDEN_CONFIG).init)(jax.random.key(7))
+    return jax.jit(T5(golden_t5x.CONFIG).init)(jax.random.key(7))
 
 
 def test_initial_parameters_are_distributed_as_those_of_t5x(drawn):
-    theirs = np.load(GOLDEN / "t5x_init_params.npz")
+    theirs = flatten(golden_t5x.params())
     for path, leaf in flatten(drawn).items():
         leaf, want = np.asarray(leaf), theirs[path]
         # Five standard errors of the quotient of two sample deviations.
@@ -270,7 +252,7 @@ def test_initial_parameters_are_distributed_as_those_of_t5x(drawn):
 
 
 def test_scanned_and_looped_initialization_are_bit_equal(drawn):
-    scanned = T5(dataclasses.replace(GOLDEN_CONFIG, scan_layers=True))
+    scanned = T5(dataclasses.replace(golden_t5x.CONFIG, scan_layers=True))
     got = flatten(jax.jit(scanned.init)(jax.random.key(7)))
     want = flatten(scanned.from_other_layout(drawn))
     assert got.keys() == want.keys() == flatten(scanned.logical_axes()).keys()
@@ -315,10 +297,10 @@ def test_scanned_layers_drop_the_same_numbers(params, dropped):
 
 
 def test_bfloat16_stays_near_float32():
-    params = unflatten(dict(np.load(GOLDEN / "t5x_init_params.npz")))
-    batch = {k: v[0].astype(np.int32) for k, v in np.load(GOLDEN / "t5x_batches.npz").items()}
-    exact = np.asarray(_apply(T5(GOLDEN_CONFIG), params, batch))
-    rough = _apply(T5(dataclasses.replace(GOLDEN_CONFIG, dtype="bfloat16")), params, batch)
+    params = golden_t5x.params()
+    batch = {name: rows[0] for name, rows in golden_t5x.batches().items()}
+    exact = np.asarray(_apply(T5(golden_t5x.CONFIG), params, batch))
+    rough = _apply(T5(dataclasses.replace(golden_t5x.CONFIG, dtype="bfloat16")), params, batch)
     assert rough.dtype == jnp.float32
     error = np.asarray(rough) - exact
     # Bound: 1 % of the spread of the logits; it was 0.83 % when this was written.

@@ -3,8 +3,6 @@
 """A model's parameters from T5X's checkpoints, in either layout, onto a mesh; what is left said."""
 
 import dataclasses
-import json
-from pathlib import Path
 
 import jax
 import ml_dtypes
@@ -16,35 +14,22 @@ from flan_jax.convert.leaves import Arrays, laid_out
 from flan_jax.core.errors import FlanError, UsageError
 from flan_jax.core.tree import flatten
 from flan_jax.models import layers
-from flan_jax.models.t5 import T5, T5Config
+from flan_jax.models.t5 import T5
 from flan_jax.parallel.mesh import MeshShape, make_mesh
 from flan_jax.parallel.rules import preset
 from flan_jax.training import checkpoints, layouts, params_files
 from flan_jax.training.state import abstract_state
+from tests import golden_t5x
 from tests.convert.t5x_files import write_checkpoint
 from tests.training.tiny_runs import ADAFACTOR, MODEL, assert_bit_equal, train
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-T5X = T5(
-    T5Config(
-        vocab_size=1024,
-        emb_dim=64,
-        num_heads=4,
-        head_dim=16,
-        num_encoder_layers=2,
-        num_decoder_layers=2,
-        mlp_dim=128,
-        dtype="float32",
-    ),
-    rules=preset("fsdp_tensor"),
-)
+T5X = T5(golden_t5x.CONFIG, rules=preset("fsdp_tensor"))
 
 
 @pytest.fixture(scope="module")
 def native(tmp_path_factory):
     """Parameters that T5X made, in a checkpoint written by hand: apart, and stacked."""
-    with np.load(GOLDEN / "t5x_init_params.npz") as file:
-        arrays = {name: file[name] for name in file.files}
+    arrays = flatten(golden_t5x.params())
     stacked = laid_out(Arrays(arrays), stacked=True)
     folder = tmp_path_factory.mktemp("t5x")
     for name, leaves in (("apart", Arrays(arrays)), ("stacked", stacked)):
@@ -81,7 +66,7 @@ def test_each_layout_is_read_into_each(native, stored, scan_layers, capsys):
     kind = "stacked" if scan_layers else "apart"
     num = {"apart": 52, "stacked": 29}[kind]
     assert f"checkpoint_1000: {num} arrays restored\n" in capsys.readouterr().err
-    assert len(json.loads((GOLDEN / "t5x_param_shapes.json").read_text())) == 52
+    assert len(golden_t5x.facts("param_shapes")) == 52
 
 
 def test_only_the_parts_of_this_process_are_read(native, monkeypatch):

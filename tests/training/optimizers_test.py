@@ -2,9 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adafactor against a plain numpy one and T5X's state shapes; stacks; AdamW; promises of both."""
 
-import json
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,8 +13,8 @@ from flan_jax.core.errors import UsageError
 from flan_jax.core.tree import flatten, unflatten
 from flan_jax.training.optimizers import Adafactor, AdamW
 from flan_jax.training.schedules import Constant
+from tests import golden_t5x
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 RATE = Constant(learning_rate=0.1)
 
 
@@ -118,8 +115,8 @@ def test_step_offset_restarts_the_decay():
 
 @pytest.mark.parametrize(("name", "min_dim"), [("default", 128), ("factored32", 32)])
 def test_adafactor_state_has_t5xs_shapes(name, min_dim):
-    shapes = json.loads((GOLDEN / "t5x_param_shapes.json").read_text())
-    golden = json.loads((GOLDEN / f"t5x_adafactor_state_shapes_{name}.json").read_text())
+    shapes = golden_t5x.facts("param_shapes")
+    golden = golden_t5x.facts(f"adafactor_state_shapes_{name}")
     params = unflatten({path: jnp.zeros(shape) for path, shape in shapes.items()})
     optimizer = Adafactor(learning_rate=RATE, min_dim_size_to_factor=min_dim)
     state = jax.eval_shape(optimizer.build().init, params)

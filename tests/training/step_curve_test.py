@@ -4,15 +4,12 @@
 
 import dataclasses
 import itertools
-import json
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from flan_jax.core.tree import unflatten
-from flan_jax.models.t5 import T5, T5Config
+from flan_jax.models.t5 import T5
 from flan_jax.parallel import arrays
 from flan_jax.parallel.mesh import MeshShape, make_mesh
 from flan_jax.parallel.rules import PRESETS, preset
@@ -22,12 +19,8 @@ from flan_jax.training.losses import LossConfig
 from flan_jax.training.optimizers import Adafactor
 from flan_jax.training.schedules import Constant
 from flan_jax.training.step import StepSpec
+from tests import golden_t5x
 
-GOLDEN = Path(__file__).parent.parent / "golden"
-CONFIG = T5Config(
-    vocab_size=1024, emb_dim=64, num_heads=4, head_dim=16, num_encoder_layers=2,
-    num_decoder_layers=2, mlp_dim=128, dtype="float32",
-)  # fmt: skip
 MESHES = {  # devices along data and model
     "replicated": (8, 1),
     "fsdp": (8, 1),
@@ -39,7 +32,9 @@ MESHES = {  # devices along data and model
 
 def check(rules, scan_layers, *, remat_policy="none", chunk_length=None):
     """Asserts that our losses are T5X's: the sensitive curve, at every step."""
-    config = dataclasses.replace(CONFIG, scan_layers=scan_layers, remat_policy=remat_policy)
+    config = dataclasses.replace(
+        golden_t5x.CONFIG, scan_layers=scan_layers, remat_policy=remat_policy
+    )
     spec = StepSpec(
         model=T5(config, rules=preset(rules)),
         optimizer=Adafactor(
@@ -49,14 +44,12 @@ def check(rules, scan_layers, *, remat_policy="none", chunk_length=None):
     )  # fmt: skip
     data, model = MESHES[rules]
     mesh = make_mesh(MeshShape(data=data, model=model), jax.devices()[: data * model])
-    with np.load(GOLDEN / "t5x_init_params.npz") as file:
-        params = unflatten(dict(file))
+    params = golden_t5x.params()
     params = spec.model.from_other_layout(params) if scan_layers else params
     abstract = state_lib.abstract_state(spec.model, spec.optimizer, mesh).params
     params = jax.tree.map(lambda x, leaf: jax.device_put(x, leaf.sharding), params, abstract)
     state = state_lib.state_from_params(spec.model, spec.optimizer, params, mesh)
-    with np.load(GOLDEN / "t5x_batches.npz") as file:
-        batches = {name: file[name].astype(np.int32) for name in file}
+    batches = golden_t5x.batches()
     step, got = step_lib.jitted_train_step(spec, mesh), []
     with jax.set_mesh(mesh), jax.default_matmul_precision("highest"):
         for i in range(50):
@@ -64,7 +57,7 @@ def check(rules, scan_layers, *, remat_policy="none", chunk_length=None):
             batch = arrays.global_batch(rows, spec.model.rules, mesh)
             state, metrics = step(state, batch, jax.random.key(0))
             got.append(float(metrics["objective"]))
-    curves = json.loads((GOLDEN / "t5x_loss_curves.json").read_text())["curves"]
+    curves = golden_t5x.facts("loss_curves")["curves"]
     want = np.array([row["loss"] for row in curves["lr_0.02_factored32"]["rows"]])
     error = np.max(np.abs(np.array(got) - want) / want)
     print(f"{rules}, scan {scan_layers}: largest relative error over {len(got)} steps {error:.2e}")

@@ -3,8 +3,6 @@
 """The step follows T5X's loss curves; microbatches, meshes and scanned layers change nothing."""
 
 import dataclasses
-import json
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +10,7 @@ import numpy as np
 import pytest
 
 from flan_jax.core.errors import UsageError
-from flan_jax.core.tree import flatten, unflatten
+from flan_jax.core.tree import flatten
 from flan_jax.models.t5 import T5, T5Config
 from flan_jax.parallel import arrays
 from flan_jax.parallel.mesh import MeshShape, make_mesh
@@ -23,33 +21,20 @@ from flan_jax.training.losses import LossConfig
 from flan_jax.training.optimizers import Adafactor, AdamW
 from flan_jax.training.schedules import Constant
 from flan_jax.training.step import StepSpec
+from tests import golden_t5x
 
-GOLDEN = Path(__file__).parent.parent / "golden"
-CONFIG = T5Config(
-    vocab_size=1024,
-    emb_dim=64,
-    num_heads=4,
-    head_dim=16,
-    num_encoder_layers=2,
-    num_decoder_layers=2,
-    mlp_dim=128,
-    dropout_rate=0.0,
-    dtype="float32",
-)
-MODEL = T5(CONFIG, rules=preset("replicated"))
+MODEL = T5(golden_t5x.CONFIG, rules=preset("replicated"))
 ADAMW = AdamW(learning_rate=Constant(learning_rate=1e-3))
 
 
 @pytest.fixture(scope="module")
 def golden_params():
-    with np.load(GOLDEN / "t5x_init_params.npz") as arrays_file:
-        return unflatten(dict(arrays_file))
+    return golden_t5x.params()
 
 
 @pytest.fixture(scope="module")
 def golden_batches():
-    with np.load(GOLDEN / "t5x_batches.npz") as arrays_file:
-        batches = {name: arrays_file[name].astype(np.int32) for name in arrays_file}
+    batches = golden_t5x.batches()
     return [{name: b[i] for name, b in batches.items()} for i in range(50)]
 
 
@@ -84,7 +69,7 @@ def run(spec, params, batches, mesh, key=0):
 def test_loss_follows_t5x_at_every_step(
     golden_params, golden_batches, curve, learning_rate, min_dim, tolerance
 ):
-    golden = json.loads((GOLDEN / "t5x_loss_curves.json").read_text())["curves"][curve]["rows"]
+    golden = golden_t5x.facts("loss_curves")["curves"][curve]["rows"]
     spec = StepSpec(
         model=MODEL,
         optimizer=Adafactor(
