@@ -247,9 +247,12 @@ def _open(path: str, name: str) -> Source:
                 f"--source {path!r}: no checkpoint of a known format ({', '.join(FORMATS)}); give "
                 "the folder of one"
             )
+    from flan_jax.convert.leaves import check_whole
+
     source = FORMATS[name].read(path)
     if not source.leaves.shapes:
         raise errors.FlanError(f"{source.path} holds no parameters")
+    check_whole(source.leaves.shapes)
     num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in source.leaves.shapes.values())
     say(
         f"convert: {source.path} ({name}), step {source.step}: {len(source.leaves.shapes)} arrays, "

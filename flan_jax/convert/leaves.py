@@ -66,6 +66,24 @@ def check_name(name: str, known: Mapping[str, object]) -> None:
         raise unknown_name("parameter", name, known)
 
 
+def check_whole(shapes: Mapping[str, object]) -> None:
+    """Raises a `FlanError` if a layer lacks what another layer of its stack has."""
+    layers: dict[str, dict[int, set[str]]] = {}  # what is before a layer's number -> by number
+    for name in shapes:
+        if found := _LAYER.search(name):
+            stack = layers.setdefault(name[: found.end(1)], {})
+            stack.setdefault(int(found[2]), set()).add(name[found.end() :])
+    for before, stack in layers.items():
+        every = set().union(*stack.values())
+        for i in range(max(stack) + 1):
+            if missing := sorted(every - stack.get(i, set())):
+                there = max(j for j, names in stack.items() if missing[0] in names)
+                raise FlanError(
+                    f"{before}layers_{i}/{missing[0]} is missing, though {before}layers_{there}/"
+                    f"{missing[0]} is there; the checkpoint is not whole"
+                )
+
+
 def is_stacked(shapes: Mapping[str, object]) -> bool:
     """Returns whether the layers are stacked, of the parameters of these names."""
     return any(_STACK.search(name) for name in shapes)
@@ -92,16 +110,12 @@ class _Stacked:
         for name in leaves.shapes:
             if _LAYER.search(name):
                 self._layers.setdefault(_LAYER.sub(r"\1layers/", name), []).append(name)
-        for stack, names in self._layers.items():
+        check_whole(leaves.shapes)
+        for names in self._layers.values():
             names.sort(key=lambda name: int(_LAYER.search(name)[2]))
-            self._check(stack, names)
+            self._check_alike(names)
 
-    def _check(self, stack: str, names: list[str]) -> None:
-        wanted = [_STACK.sub(rf"\g<1>layers_{i}/", stack) for i in range(len(names))]
-        if missing := [name for name in wanted if name not in names]:
-            raise FlanError(
-                f"{missing[0]} is missing, though {names[-1]} is there; the checkpoint is not whole"
-            )
+    def _check_alike(self, names: list[str]) -> None:
         first = self._leaves.shapes[names[0]]
         for name in names[1:]:
             leaf = self._leaves.shapes[name]

@@ -250,3 +250,15 @@ def test_the_token_that_ends_an_answer_goes_along(tmp_path):
     run("--source", ours, "--to", "huggingface", "--out", tmp_path / "hf")
     for name in ("config.json", "generation_config.json"):
         assert json.loads((tmp_path / "hf" / name).read_text())["eos_token_id"] == 7
+
+
+@pytest.mark.parametrize(
+    "lost", ["encoder/layers_0/mlp/wo/kernel", "decoder/layers_2/mlp/wo/kernel"]
+)
+def test_a_layer_that_is_not_whole_is_named(tmp_path, capsys, lost):
+    arrays = make_arrays(CONFIG)
+    del arrays[lost]
+    source = make_native(tmp_path / "checkpoint_5", arrays)
+    run("--source", source, "--to", "flan_jax", "--out", tmp_path / "ours", code=1)
+    assert f"{lost} is missing, though " in capsys.readouterr().err
+    assert not (tmp_path / "ours").exists()
