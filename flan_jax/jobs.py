@@ -26,8 +26,8 @@ from flan_jax.core.progress import say
 from flan_jax.core.tree import PyTree
 from flan_jax.data import features, seqio_loader
 from flan_jax.data.loader import TrainInput
+from flan_jax.data.row_layouts import LAYOUTS
 from flan_jax.data.seqio_loader import SeqioInput
-from flan_jax.data.windows import LAYOUTS
 from flan_jax.evals import runner
 from flan_jax.evals.runner import EvalConfig, Evaluation
 from flan_jax.models.model import Model

@@ -26,9 +26,9 @@ from flan_jax.aot.slices import Generation, Slice
 from flan_jax.core import axes, errors
 from flan_jax.data.loader import TrainInput
 from flan_jax.data.packing import Batch
+from flan_jax.data.row_layouts import LAYOUTS, RowLayout
 from flan_jax.data.seqio_loader import SeqioInput
-from flan_jax.data.windows import LAYOUTS, RowStream
-from flan_jax.models.t5 import T5
+from flan_jax.models.model import Model
 from flan_jax.parallel import arrays
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.rules import resolve
@@ -57,7 +57,7 @@ class Case:
     """A run and the slice to compile its step for."""
 
     name: str  # of the run, for people
-    model: T5
+    model: Model
     data: TrainInput | SeqioInput
     config: TrainConfig
     slice: Slice
@@ -216,13 +216,10 @@ def abstract_inputs(
 def one_row(data: TrainInput | SeqioInput) -> Batch:
     """Returns the features of one packed row, as training reads them; no store is opened."""
     lengths = _lengths(data)
-    stream = RowStream(
-        store="", split="train", rates=(), seed=0, window_examples=1,
-        max_input=lengths["inputs"], max_target=lengths["targets"],
-        layout=getattr(data, "layout", LAYOUTS[0]),
-    )  # fmt: skip
+    layout = LAYOUTS[0] if isinstance(data, SeqioInput) else data.layout
+    rows = RowLayout(name=layout, max_input=lengths["inputs"], max_target=lengths["targets"])
     one = np.ones(1, np.int64)
-    return stream.pack_rows(
+    return rows.pack(
         tokens=np.ones(2, np.int32), input_lengths=one, target_lengths=one,
         task_ids=0 * one, splits=np.arange(2),
     )  # fmt: skip

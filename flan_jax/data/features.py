@@ -6,26 +6,17 @@ Shapes are few and fixed, so that each compiles once: prompts are sorted by leng
 one of the given lengths; a short last batch is filled up with empty rows.
 """
 
-import functools
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from flan_jax.collection.store import Store
-from flan_jax.core.errors import DataError, UsageError, unknown_name
-from flan_jax.data import packing
+from flan_jax.core.errors import DataError, UsageError
 from flan_jax.data.packing import Batch
+from flan_jax.data.row_layouts import LAYOUTS, RowLayout
 
 WINDOW_EXAMPLES = 8192
-
-# What plans, packs and makes empty rows of each of `windows.LAYOUTS`.
-_PACKERS = {
-    "encoder_decoder": (packing.plan_rows, packing.pack_rows, packing.empty_rows),
-    "decoder": (
-        packing.plan_decoder_rows, packing.pack_decoder_rows, packing.empty_decoder_rows,
-    ),
-}  # fmt: skip
 
 
 def eval_batches(
@@ -82,7 +73,7 @@ def loss_batches(
     batch_size: int,
     split: str = "validation",
     feature_lengths: dict[str, int] | None = None,
-    layout: str = "encoder_decoder",
+    layout: str = LAYOUTS[0],
     num_examples: int | None = None,
     process_index: int = 0,
     process_count: int = 1,
@@ -105,25 +96,20 @@ def loss_batches(
         raise UsageError(
             f"batch_size {batch_size} must be > 0 and a multiple of {process_count} processes"
         )
-    if layout not in _PACKERS:
-        raise unknown_name("layout", layout, _PACKERS)
     feature_lengths = feature_lengths or store.feature_lengths
     max_input, max_target = feature_lengths["inputs"], feature_lengths["targets"]
-    lengths = {"max_input": max_input, "max_target": max_target}
-    if layout == "decoder":
-        lengths = {"max_length": max_input + max_target}
-    plan, pack, empty = (functools.partial(made, **lengths) for made in _PACKERS[layout])
+    rows_of = RowLayout(name=layout, max_input=max_input, max_target=max_target)
     per_host = batch_size // process_count
     mine = slice(process_index * per_host, (process_index + 1) * per_host)
-    waiting = empty(0)
+    waiting = rows_of.empty(0)
     for window in _windows(store, names, split, num_examples):
-        waiting = _concatenate(waiting, _pack(store, names, split, *window, plan, pack))
+        waiting = _concatenate(waiting, _pack(store, names, split, *window, rows_of))
         while len(waiting["decoder_loss_weights"]) >= batch_size:
             yield {name: rows[:batch_size][mine] for name, rows in waiting.items()}
             waiting = {name: rows[batch_size:] for name, rows in waiting.items()}
     num_left = len(waiting["decoder_loss_weights"])
     if num_left:
-        last = _concatenate(waiting, empty(batch_size - num_left))
+        last = _concatenate(waiting, rows_of.empty(batch_size - num_left))
         yield {name: rows[mine] for name, rows in last.items()}
 
 
@@ -145,16 +131,16 @@ def _windows(store, names, split, num_examples) -> Iterator[tuple[np.ndarray, np
         yield tasks[window], examples[window]
 
 
-def _pack(store, names, split, tasks, examples, plan_rows, pack_rows) -> Batch:
+def _pack(store, names, split, tasks, examples, rows_of: RowLayout) -> Batch:
     inputs, targets, starts = np.zeros((3, len(tasks)), np.int64)
     for task in np.unique(tasks):
         here, stored = tasks == task, store.task(names[task], split)
         starts[here] = stored.offsets[examples[here]]
         inputs[here] = stored.input_lengths[examples[here]]
         targets[here] = stored.target_lengths[examples[here]]
-    plan = plan_rows(inputs, targets)
+    plan = rows_of.plan(inputs, targets)
     order = plan.examples
-    return pack_rows(
+    return rows_of.pack(
         tokens=store.gather(
             split, names, tasks[order], starts[order], inputs[order] + targets[order]),
         input_lengths=inputs[order], target_lengths=targets[order],

@@ -22,7 +22,8 @@ from flan_jax.core.progress import say
 from flan_jax.data import resuming, row_index
 from flan_jax.data.mixture import MAX_POSITION, MixtureState
 from flan_jax.data.packing import Batch, RowPlan
-from flan_jax.data.windows import LAYOUTS, RowStream, Window, WindowPlanner
+from flan_jax.data.row_layouts import LAYOUTS
+from flan_jax.data.windows import RowStream, Window, WindowPlanner
 
 STATE_FORMAT = 1
 
@@ -222,7 +223,7 @@ class TrainIterator(Iterator[Batch]):
         seen = self._seen()
         epochs, shares = seen / self._schedule.num_examples, seen / max(seen.sum(), 1)
         repeats = np.maximum(seen - self._schedule.num_examples, 0).tolist()
-        lengths = np.array(list(self._stream.row_lengths.values()))
+        lengths = np.array(list(self._stream.rows.lengths.values()))
         is_one = len(lengths) == 1
         num_tokens = self._num_tokens.sum(keepdims=True) if is_one else self._num_tokens
         fill = num_tokens / np.maximum(self._num_rows * lengths, 1)
@@ -278,7 +279,7 @@ class TrainIterator(Iterator[Batch]):
     def _make_rows(self, window: Window, low: int, high: int) -> "_Made":
         """Makes rows, and with them this process's rows of the next batches in the window."""
         mine, splits = np.arange(self._mine.start, self._mine.stop), window["splits"]
-        num_rows = _POSITIONS // sum(self._stream.row_lengths.values()) - (high - low)
+        num_rows = _POSITIONS // sum(self._stream.rows.lengths.values()) - (high - low)
         batches = np.arange(max(num_rows // len(mine), 0)) * self._config.batch_size
         rows = np.concatenate([np.arange(low, high), (self._row + batches[:, None] + mine).ravel()])
         rows = rows[rows < len(splits) - 1]
@@ -287,7 +288,7 @@ class TrainIterator(Iterator[Batch]):
             window[name][plan.examples]
             for name in ("tasks", "starts", "input_lengths", "target_lengths")
         )
-        batch = self._stream.pack_rows(
+        batch = self._stream.rows.pack(
             tokens=self._store.gather(
                 self._stream.split, self.member_names, tasks, starts, inputs + targets
             ),

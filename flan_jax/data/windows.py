@@ -19,11 +19,9 @@ from flan_jax.core.errors import UsageError
 from flan_jax.data import packing
 from flan_jax.data.lengths import MixtureLengths
 from flan_jax.data.mixture import MixtureSchedule, MixtureState, random_order
+from flan_jax.data.row_layouts import LAYOUTS, RowLayout
 
 Window = dict[str, np.ndarray]
-
-# One row of inputs and one of targets; or, for decoder-only models, one row of both.
-LAYOUTS = ("encoder_decoder", "decoder")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,29 +41,19 @@ class RowStream:
     max_target: int
     # False: one example a row.
     pack: bool = True
-    # Of `LAYOUTS`. Rows of "decoder" hold max_input + max_target tokens, as SeqIO has it.
+    # Of `row_layouts.LAYOUTS`.
     layout: str = LAYOUTS[0]
 
     @property
-    def row_lengths(self) -> dict[str, int]:
-        """What `data/packing.py` is told of a row."""
-        if self.layout == "decoder":
-            return {"max_length": self.max_input + self.max_target}
-        return {"max_input": self.max_input, "max_target": self.max_target}
+    def rows(self) -> RowLayout:
+        """How examples lie in a row."""
+        return RowLayout(name=self.layout, max_input=self.max_input, max_target=self.max_target)
 
     def plan(self, inputs: np.ndarray, targets: np.ndarray) -> packing.RowPlan:
         """Returns which of the examples of these lengths go together."""
         if not self.pack:
             return packing.RowPlan.unpacked(len(inputs))
-        is_decoder = self.layout == "decoder"
-        plan_rows = packing.plan_decoder_rows if is_decoder else packing.plan_rows
-        return plan_rows(inputs, targets, **self.row_lengths)
-
-    def pack_rows(self, **examples: np.ndarray) -> packing.Batch:
-        """Returns the features of rows; arguments as of `packing.pack_rows`, without lengths."""
-        is_decoder = self.layout == "decoder"
-        pack_rows = packing.pack_decoder_rows if is_decoder else packing.pack_rows
-        return pack_rows(**examples, **self.row_lengths)
+        return self.rows.plan(inputs, targets)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -94,7 +82,7 @@ class RowStream:
             "rates": hashlib.sha256(rates.encode()).hexdigest()[:16],
             "seed": self.seed,
             "window_examples": self.window_examples,
-            "feature_lengths": list(self.row_lengths.values()),
+            "feature_lengths": list(self.rows.lengths.values()),
             "pack": self.pack,
             "packer": packing.VERSION,
         }

@@ -41,7 +41,7 @@ class Model(abc.ABC):
     config: Any
     rules: ShardingRules | None = None
 
-    LAYOUT: ClassVar[str]  # of its batches, a name of `data.windows.LAYOUTS`
+    LAYOUT: ClassVar[str]  # of its batches, a name of `data.row_layouts.LAYOUTS`
     NETWORK: ClassVar[type[nn.Module]]  # made of `config` and `rules`; its methods do the work
     MAY_CHANGE = ("rules",)  # when a run goes on
 
