@@ -176,9 +176,8 @@ def dropout_masks(config: DecoderConfig, key: jax.Array, batch_size: int, length
     shapes = {f"layers/{place}": (config.num_layers, *shape) for place, shape in by_layer.items()}
     shapes |= {"embedded": emb, "output": emb}
     kept = unflatten(draw(key, config.dropout_rate, batch_size, shapes))
-    stacked = {place: jnp.moveaxis(drawn, 1, 0) for place, drawn in kept["layers"].items()}
-    split = [{place: m[i] for place, m in stacked.items()} for i in range(config.num_layers)]
-    return kept | {"layers": stacked if config.scan_layers else split}
+    own = scanning.by_layer(kept["layers"], config.num_layers, scan=config.scan_layers)
+    return kept | {"layers": own}
 
 
 @jax.tree_util.register_dataclass

@@ -6,7 +6,11 @@ Either way a method of the layers is called through `run`, so a network is writt
 parameters of one form become those of the other is in `models/stacking.py`.
 """
 
+from collections.abc import Mapping
+
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 from flan_jax.core.tree import PyTree
 
@@ -31,6 +35,16 @@ def build(
     )
     methods = {name: shared | {"in_axes": given} for name, given in in_axes.items()}
     return nn.scan(layer, methods=methods)(*arguments)
+
+
+def by_layer(
+    arrays: Mapping[str, jax.Array], num_layers: int, *, scan: bool
+) -> dict[str, jax.Array] | list[dict[str, jax.Array]]:
+    """Returns `[batch, layers, ...]` arrays as an argument of which each layer has its own."""
+    stacked = {name: jnp.moveaxis(array, 1, 0) for name, array in arrays.items()}
+    if scan:
+        return stacked
+    return [{name: array[i] for name, array in stacked.items()} for i in range(num_layers)]
 
 
 def run(

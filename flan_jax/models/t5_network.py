@@ -213,9 +213,8 @@ def dropout_masks(
             shapes[f"{stack}/layers/{place}"] = (num_layers[stack], *shape)
     kept = unflatten(draw(key, config.dropout_rate, batch_size, shapes))
     for stack, num in num_layers.items():
-        stacked = {place: jnp.moveaxis(m, 1, 0) for place, m in kept[stack]["layers"].items()}
-        split = [{place: m[i] for place, m in stacked.items()} for i in range(num)]
-        kept[stack]["layers"] = stacked if config.scan_layers else split
+        drawn = kept[stack]["layers"]
+        kept[stack]["layers"] = scanning.by_layer(drawn, num, scan=config.scan_layers)
     return kept
 
 
