@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flan_jax.aot import results
 from flan_jax.aot.compiling import MEMORY, Case, Report
-from flan_jax.aot.plans import Plan, has_room
+from flan_jax.aot.plans import has_room
 from flan_jax.aot.results import CompileStep, Results, gib
 from flan_jax.aot.slices import find
 from flan_jax.core import errors, files
@@ -25,12 +25,11 @@ BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A recipe on a slice."""
+    """A recipe on a slice, laid out as the recipe says."""
 
     recipe: str
     slice: str
     num_slices: int = 1
-    plan: Plan | None = None  # None: laid out as the recipe says
     effort: str = MEMORY
 
 
@@ -86,7 +85,7 @@ def make(
     page = Path(folder, PAGE)
     _parts(page)
     kept = Results(str(Path(folder, RESULTS)), compile_step)
-    cases = [(cell, _laid_out(cell, case_of)) for cell in grid]
+    cases = [(cell, case_of(cell.recipe, cell.slice, cell.num_slices)) for cell in grid]
     names = [results.key(case, cell.effort) for cell, case in cases]
     failed = []
     for number, (cell, case) in enumerate(cases, start=1):
@@ -114,11 +113,6 @@ def _parts(page: Path) -> tuple[str, str]:
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise errors.UsageError(f"{page} must be there, with the lines {BEGIN!r} and {END!r}")
     return text.split(BEGIN)[0], text.split(END)[1]
-
-
-def _laid_out(cell: Cell, case_of: CaseOf) -> Case:
-    case = case_of(cell.recipe, cell.slice, cell.num_slices)
-    return case if cell.plan is None else cell.plan.applied(case)
 
 
 def table(reports: list[Report]) -> str:
