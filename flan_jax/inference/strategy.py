@@ -29,6 +29,18 @@ class Choice:
     state: PyTree  # for the next position
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answers:
+    """The answers of rows that are done, the best first if they are ranked; a pytree."""
+
+    tokens: jax.Array  # [batch, members, num_slots] int32, 0 after the last
+    lengths: jax.Array  # [batch, members] int32, the end of sequence counted
+    # [batch, members, num_slots] float32 by the model's own distribution, 0 after the last
+    logprobs: jax.Array | None
+    scores: jax.Array | None  # [batch, members] float32; None where logprobs is
+
+
 class Strategy(Protocol):
     """How tokens are chosen; it must be hashable, to be a static argument of jit."""
 
@@ -59,5 +71,24 @@ class Strategy(Protocol):
             tokens: `[batch, members, num_slots]` int32, the answers so far, 0 after.
             position: `[batch]` int32, how many tokens each row's answers have.
             ended: `[batch, members]` bool, which answers have ended before.
+        """
+        ...
+
+    def result(
+        self,
+        state: PyTree,
+        rows: RowSettings,
+        tokens: jax.Array,
+        logprobs: jax.Array | None,
+        position: jax.Array,
+    ) -> Answers:
+        """Returns the answers, of which those of rows that are not done mean nothing.
+
+        Args:
+            state: what the last choice gave.
+            rows: what each row's request asks for.
+            tokens: `[batch, members, num_slots]` int32, as the loop appended them.
+            logprobs: the same of `Choice.logprobs`, float32.
+            position: `[batch]` int32, how many tokens each row's answers have.
         """
         ...
