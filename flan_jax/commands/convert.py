@@ -24,27 +24,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flan_jax.commands import arguments
-from flan_jax.core import errors, files
+from flan_jax.core import files
 from flan_jax.core.errors import UsageError
 from flan_jax.core.progress import Progress, say
 
 if TYPE_CHECKING:
     from flan_jax.convert.leaves import Leaves
+    from flan_jax.formats import Source
 
 # What the model does not depend on; what a recipe requires of these may be left unset here.
 _UNNEEDED = ("MODEL_DIR", "STORE_DIR", "VOCABULARY", "INITIAL_CHECKPOINT_PATH")
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A checkpoint to convert."""
-
-    path: str
-    leaves: "Leaves"
-    step: int = 0  # total step
-    config: Any = None  # the model's configuration, such as a T5Config, where it is known
-    info: dict[str, Any] = dataclasses.field(default_factory=dict)  # what ours says of itself
-    state: "Leaves | None" = None  # what T5X's optimizer keeps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,55 +46,20 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """A format: how to know it, read it and write it. Functions import what they need."""
+    """A format that `formats` reads: how to write it. Functions import what they need."""
 
-    is_at: Callable[[str], bool]
-    read: Callable[[str], Source]
-    write: Callable[[Source, Target], None] | None  # None: it is read only
+    write: Callable[["Source", Target], None] | None  # None: it is read only
     has_step: bool = True  # its folders are called checkpoint_<step>
     may_stack: bool = True  # it can hold stacked layers
 
 
-def _t5x_is_at(path: str) -> bool:
-    from flan_jax.convert import t5x
-
-    return t5x.find(path) is not None
-
-
-def _read_t5x(path: str) -> Source:
-    from flan_jax.convert import t5x
-
-    found = t5x.open_checkpoint(path)
-    state = found.state if found.state.shapes else None
-    return Source(found.path, found.params, step=found.step, state=state)
-
-
-def _write_t5x(source: Source, target: Target) -> None:
+def _write_t5x(source: "Source", target: Target) -> None:
     from flan_jax.convert import t5x
 
     t5x.write(target.path, source.leaves, step=source.step, state=source.state)
 
 
-def _ours_is_at(path: str) -> bool:
-    from flan_jax.training import checkpoints
-
-    try:
-        return bool(checkpoints.find(path))
-    except UsageError:
-        return False
-
-
-def _read_ours(path: str) -> Source:
-    from flan_jax.training import checkpoints, params_files
-
-    folder = checkpoints.find(path)
-    leaves = params_files.open_params(folder)
-    info = checkpoints.read_config(folder)
-    step = checkpoints.step_of(folder)
-    return Source(folder, leaves, step=step, info=info, config=_read_model(info.get("model")))
-
-
-def _write_ours(source: Source, target: Target) -> None:
+def _write_ours(source: "Source", target: Target) -> None:
     from flan_jax.training import params_files
 
     info = source.info | {"converted_from": source.path}
@@ -114,32 +68,7 @@ def _write_ours(source: Source, target: Target) -> None:
     params_files.write_params(target.path, source.leaves, info)
 
 
-def _read_model(model: dict[str, Any] | None) -> Any:
-    """Returns the configuration that a checkpoint of ours keeps of its model."""
-    if not model:
-        return None
-    try:
-        ((name, fields),) = model.items()
-        return _configs()[name](**fields)
-    # Of another version of this code; a `UsageError` is a ValueError.
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        say(f"convert: the checkpoint's own word on its model is not understood ({error!r})")
-        return None
-
-
-def _huggingface_is_at(path: str) -> bool:
-    return Path(path, "config.json").is_file()
-
-
-def _read_huggingface(path: str) -> Source:
-    from flan_jax.convert import huggingface
-
-    found = huggingface.read(path)
-    info = {"vocabulary": found.vocabulary.facts()} if found.vocabulary else {}
-    return Source(path, found.leaves, config=found.config, info=info)
-
-
-def _write_huggingface(source: Source, target: Target) -> None:
+def _write_huggingface(source: "Source", target: Target) -> None:
     from flan_jax.convert import huggingface
 
     # What a run was trained with, or a GGUF file holds.
@@ -149,38 +78,14 @@ def _write_huggingface(source: Source, target: Target) -> None:
         say("convert: without --vocabulary there are no tokenizer files")
 
 
-def _gguf_is_at(path: str) -> bool:
-    from flan_jax.convert import gguf
-
-    return gguf.is_at(path)
-
-
-def _read_gguf(path: str) -> Source:
-    from flan_jax.convert import gguf
-
-    found = gguf.read(path)
-    info = {} if found.eos_id is None else {"vocabulary": {"eos_id": found.eos_id}}
-    return Source(path, found.leaves, config=found.config, info=info)
-
-
-# In the order in which they are looked for.
+# By the names of `formats.READERS`.
 FORMATS = {
-    "gguf": Format(_gguf_is_at, _read_gguf, None),
-    "huggingface": Format(
-        _huggingface_is_at, _read_huggingface, _write_huggingface, has_step=False, may_stack=False
-    ),
-    "t5x": Format(_t5x_is_at, _read_t5x, _write_t5x),
-    "flan_jax": Format(_ours_is_at, _read_ours, _write_ours),
+    "gguf": Format(None),
+    "huggingface": Format(_write_huggingface, has_step=False, may_stack=False),
+    "t5x": Format(_write_t5x),
+    "flan_jax": Format(_write_ours),
 }
 WRITTEN = tuple(name for name, known in FORMATS.items() if known.write)
-
-
-def _configs() -> dict[str, type]:
-    """Returns the configurations of our models by name."""
-    from flan_jax.models.decoder_network import DecoderConfig
-    from flan_jax.models.t5 import T5Config
-
-    return {config.__name__: config for config in (T5Config, DecoderConfig)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -219,7 +124,10 @@ def run(args: argparse.Namespace) -> None:
     if "://" in args.out:
         raise UsageError(f"--out {args.out!r} is not a local folder; write to one, then copy it")
     files.check_folder(args.out, "--out")
-    source = _open(args.source, args.source_format)
+    from flan_jax import formats
+
+    name = "" if args.source_format == "auto" else args.source_format
+    source = formats.open_source(args.source, name, "--source")
     source = dataclasses.replace(source, config=_config(args, source))
     source = _laid_out(source, args.scan_layers, target_format)
     path = _target_path(args.out, source.step, target_format)
@@ -238,30 +146,7 @@ def run(args: argparse.Namespace) -> None:
     _report(source, path, args.to)
 
 
-def _open(path: str, name: str) -> Source:
-    """Returns the source, of the format called `name` or of the one found at `path`."""
-    if name == "auto":
-        name = next((n for n, known in FORMATS.items() if known.is_at(path)), "")
-        if not name:
-            raise UsageError(
-                f"--source {path!r}: no checkpoint of a known format ({', '.join(FORMATS)}); give "
-                "the folder of one"
-            )
-    from flan_jax.convert.leaves import check_whole
-
-    source = FORMATS[name].read(path)
-    if not source.leaves.shapes:
-        raise errors.FlanError(f"{source.path} holds no parameters")
-    check_whole(source.leaves.shapes)
-    num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in source.leaves.shapes.values())
-    say(
-        f"convert: {source.path} ({name}), step {source.step}: {len(source.leaves.shapes)} arrays, "
-        f"{num_bytes / 1e9:.3g} GB"
-    )
-    return source
-
-
-def _config(args: argparse.Namespace, source: Source) -> Any:
+def _config(args: argparse.Namespace, source: "Source") -> Any:
     """Returns the model's configuration: the one given, the source's, or the one its shapes show.
 
     Raises:
@@ -296,7 +181,7 @@ def _config(args: argparse.Namespace, source: Source) -> Any:
     return source.config
 
 
-def _check(source: Source, model: Any) -> None:
+def _check(source: "Source", model: Any) -> None:
     """Raises a `UsageError` if the source's parameters are not the model's, dtypes apart."""
     import jax
 
@@ -310,7 +195,7 @@ def _check(source: Source, model: Any) -> None:
     checkpoints.check_leaves(source.path, stored, wanted, None)
 
 
-def _laid_out(source: Source, scan_layers: str | None, target: Format) -> Source:
+def _laid_out(source: "Source", scan_layers: str | None, target: Format) -> "Source":
     """Returns the source with its layers as they are to be stored."""
     from flan_jax.convert.leaves import is_stacked, laid_out
 
@@ -368,7 +253,7 @@ class _Counted:
         return array
 
 
-def _report(source: Source, path: str, name: str) -> None:
+def _report(source: "Source", path: str, name: str) -> None:
     from flan_jax.convert.leaves import is_stacked
 
     shapes = source.leaves.shapes

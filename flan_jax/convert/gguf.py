@@ -71,8 +71,21 @@ def read(path: str | os.PathLike) -> Checkpoint:
     listed = ", ".join(f"{num} {kind}" for kind, num in sorted(kinds.items()))
     say(f"{path}: {listed} tensors are read as float32")
     leaves = _Dequantized(path, tensors, config, package.dequantize)
-    eos_id = facts.get("tokenizer.ggml.eos_token_id")
-    return Checkpoint(config, leaves, None, eos_id if isinstance(eos_id, int) else None)
+    has_bos = facts.get("tokenizer.ggml.add_bos_token") is True
+    return Checkpoint(
+        config,
+        leaves,
+        vocabulary=None,
+        eos_id=_fact(facts, "ggml.eos_token_id", int),
+        bos_id=_fact(facts, "ggml.bos_token_id", int) if has_bos else None,
+        chat_template=_fact(facts, "chat_template", str) or "",
+    )
+
+
+def _fact(facts: dict[str, Any], name: str, kind: type) -> Any:
+    """Returns what a file says of its tokenizer, None if it does not."""
+    value = facts.get(f"tokenizer.{name}")
+    return value if isinstance(value, kind) else None
 
 
 def _package() -> Any:

@@ -59,6 +59,8 @@ class Checkpoint:
     leaves: Leaves
     vocabulary: Vocabulary | None  # of the folder's SentencePiece model, if it has one
     eos_id: int | None = None  # the token that ends an answer, where only that is known
+    bos_id: int | None = None  # what the tokenizer puts before every text
+    chat_template: str = ""  # Jinja: how turns of a conversation become a prompt
 
 
 def read(folder: str | os.PathLike) -> Checkpoint:
@@ -82,7 +84,9 @@ def read(folder: str | os.PathLike) -> Checkpoint:
     vocabulary = None if path is None else load_vocabulary(path)
     if vocabulary is not None:
         check_vocabulary(f"{fields.path}: vocab_size", config.vocab_size, vocabulary)
-    return Checkpoint(config, _Renamed(stored, family, config), vocabulary)
+    leaves = _Renamed(stored, family, config)
+    template = huggingface_tokenizer.chat_template(folder)
+    return Checkpoint(config, leaves, vocabulary, chat_template=template)
 
 
 def read_fields(folder: Path) -> Fields:

@@ -18,6 +18,7 @@ from flan_jax.core.errors import UsageError
 
 SPIECE, TOKENIZER = "spiece.model", "tokenizer.json"
 CONFIG, SPECIAL = "tokenizer_config.json", "special_tokens_map.json"
+CHAT_TEMPLATE = "chat_template.jinja"
 
 _UNIGRAM, _BPE = 1, 2  # TrainerSpec.ModelType
 _NORMAL, _USER_DEFINED = 1, 4  # SentencePiece.Type
@@ -28,6 +29,15 @@ def find(folder: Path) -> str | None:
     """Returns the path of a folder's SentencePiece model; None if it has none."""
     path = folder / SPIECE
     return str(path) if path.is_file() else None
+
+
+def chat_template(folder: Path) -> str:
+    """Returns how a folder turns a conversation into a prompt, in Jinja; '' if it does not say."""
+    if (folder / CHAT_TEMPLATE).is_file():
+        return (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
+    config = files.read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    found = config.get("chat_template", "") if isinstance(config, dict) else ""
+    return found if isinstance(found, str) else ""  # a list: several for several purposes
 
 
 def write(folder: Path, vocabulary: Vocabulary) -> None:
