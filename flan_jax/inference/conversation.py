@@ -1,0 +1,185 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Prompts of several exchanges: exemplars, what was said before, and the question at the end.
+
+A checkpoint that brings a chat template (Jinja) has its prompts phrased by it. For all others a
+question alone is the prompt, as in zero-shot finetuning, and with exchanges before it the prompt is
+
+    Q: <question>
+    A: <answer>
+
+    Q: <the question>
+    A:
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from flan_jax.core import errors
+
+STEP_BY_STEP = "Let's think step by step."
+"""Asks for a chain of thought without exemplars (Kojima et al. 2022, arXiv 2205.11916)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Exchange:
+    """A question and its answer."""
+
+    question: str
+    answer: str
+
+
+# From exchanges and the question after them to a prompt.
+Phrase = Callable[[Sequence[Exchange], str], str]
+
+
+def plain(exchanges: Sequence[Exchange], question: str) -> str:
+    r"""Returns the prompt for a checkpoint without a chat template.
+
+    Example:
+        >>> plain([Exchange("1+1?", "2")], "1+2?")
+        'Q: 1+1?\nA: 2\n\nQ: 1+2?\nA:'
+    """
+    if not exchanges:
+        return question
+    before = "".join(f"Q: {e.question}\nA: {e.answer}\n\n" for e in exchanges)
+    return f"{before}Q: {question}\nA:"
+
+
+def templated(template: str, place: str) -> Phrase:
+    """Returns the function that phrases prompts by a chat template; `plain` for an empty one.
+
+    Templates come with checkpoints, so they run in a sandbox, as in transformers.
+
+    Args:
+        template: in Jinja, of `messages` with a role and a content.
+        place: where it was found, for messages.
+
+    Raises:
+        DataError: it is no template; the function raises it where the template fails.
+    """
+    if not template:
+        return plain
+    import jinja2
+    from jinja2 import sandbox
+
+    def fail(message: str) -> NoReturn:
+        raise jinja2.TemplateError(message)
+
+    def broken(error: Exception) -> errors.DataError:
+        return errors.DataError(
+            f"the chat template of {place} fails ({' '.join(str(error).split())}); do without it "
+            "(--raw)"
+        )
+
+    environment = sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.globals["raise_exception"] = fail
+    try:
+        compiled = environment.from_string(template)
+    except jinja2.TemplateError as error:
+        raise broken(error) from None
+
+    def phrase(exchanges: Sequence[Exchange], question: str) -> str:
+        messages = []
+        for exchange in exchanges:
+            messages.append({"role": "user", "content": exchange.question})
+            messages.append({"role": "assistant", "content": exchange.answer})
+        messages.append({"role": "user", "content": question})
+        try:
+            return compiled.render(messages=messages, add_generation_prompt=True)
+        except (jinja2.TemplateError, TypeError, ValueError) as error:
+            raise broken(error) from None
+
+    return phrase
+
+
+def step_by_step(question: str) -> str:
+    """Returns a question that asks for a chain of thought."""
+    return f"{question}\n{STEP_BY_STEP}"
+
+
+def fitting(
+    phrase: Phrase,
+    num_tokens: Callable[[str], int],
+    max_length: int,
+    *,
+    shots: Sequence[Exchange],
+    turns: Sequence[Exchange],
+    question: str,
+) -> tuple[str, int]:
+    """Returns a prompt of at most `max_length` tokens, and how many turns it had to leave out.
+
+    The oldest turns are left out; never an exemplar or a part of the question.
+
+    Args:
+        phrase: makes the prompt.
+        num_tokens: of a prompt.
+        max_length: what the model takes.
+        shots: exemplars, before the turns.
+        turns: the exchanges so far, oldest first.
+        question: the question to answer.
+
+    Raises:
+        UsageError: exemplars and question alone are longer.
+    """
+    for num_dropped in range(len(turns) + 1):
+        prompt = phrase([*shots, *turns[num_dropped:]], question)
+        if (length := num_tokens(prompt)) <= max_length:
+            return prompt, num_dropped
+    what = f"the question and {len(shots)} exemplar(s) are" if shots else "the question is"
+    raise errors.UsageError(
+        f"{what} {length} tokens, the model takes {max_length}; shorten them, or raise "
+        "--max_input_length"
+    )
+
+
+def read_exchanges(path: str) -> list[Exchange]:
+    """Returns the exemplars of a JSON-lines file of objects with `inputs` and `targets`.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is malformed, or empty.
+    """
+    if not Path(path).is_file():
+        raise errors.UsageError(f"no file of exemplars {path!r}; name a .jsonl file")
+    found = []
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise errors.DataError(f"{path}: not UTF-8 text ({error.reason}); convert it") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise errors.DataError(f"{path}:{number}: not valid JSON ({error.msg})") from None
+        texts = [row.get(n) for n in ("inputs", "targets")] if isinstance(row, dict) else [None]
+        if not all(isinstance(text, str) for text in texts):
+            raise errors.DataError(
+                f'{path}:{number}: need an object with strings "inputs" and "targets"'
+            )
+        found.append(Exchange(*texts))
+    if not found:
+        raise errors.DataError(f"{path}: no exemplar in it; give one a line")
+    return found
+
+
+def parse_exchange(text: str) -> Exchange:
+    """Returns the exchange that `question => answer` says.
+
+    Raises:
+        UsageError: it is none.
+    """
+    question, arrow, answer = (part.strip() for part in text.partition("=>"))
+    if not (question and arrow and answer):
+        raise errors.UsageError(f"{text!r} is no exemplar; write QUESTION => ANSWER")
+    return Exchange(question, answer)
+
+
+def as_markdown(exchanges: Sequence[Exchange]) -> str:
+    """Returns a transcript for people."""
+    return "\n".join(f"**Q:** {e.question}\n\n**A:** {e.answer}\n" for e in exchanges)

@@ -1,0 +1,99 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Prompts of several exchanges: how they are phrased, what is left out, what is refused."""
+
+import re
+
+import pytest
+
+from flan_jax.core.errors import DataError, UsageError
+from flan_jax.inference import conversation
+from flan_jax.inference.conversation import Exchange
+
+CHATML = (
+    "{% for message in messages %}<{{ message.role }}>{{ message.content }}</>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+TURNS = [Exchange("one?", "1"), Exchange("two?", "2"), Exchange("three?", "3")]
+
+
+def test_a_question_alone_is_the_prompt():
+    assert conversation.plain([], "Is it?") == "Is it?"
+    assert conversation.templated("", "here") is conversation.plain
+
+
+def test_exchanges_come_before_the_question():
+    expected = "Q: one?\nA: 1\n\nQ: two?\nA: 2\n\nQ: and?\nA:"
+    assert conversation.plain(TURNS[:2], "and?") == expected
+
+
+def test_a_template_phrases_each_turn():
+    phrase = conversation.templated(CHATML, "here")
+    assert phrase([], "hi") == "<user>hi</><assistant>"
+    assert phrase(TURNS[:1], "hi") == "<user>one?</><assistant>1</><user>hi</><assistant>"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for %}",
+        "{{ raise_exception('alternate the roles') }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",  # reaches out of the sandbox
+        "{{ 1 / messages }}",
+    ],
+)
+def test_a_template_that_fails_is_one_line(template):
+    with pytest.raises(DataError, match="the chat template of here fails"):
+        conversation.templated(template, "here")([], "hi")
+
+
+def test_the_oldest_turns_are_left_out():
+    shots = [Exchange("zero?", "0")]
+    asked = dict(shots=shots, turns=TURNS, question="four?")
+
+    def fit(max_length):
+        return conversation.fitting(conversation.plain, len, max_length, **asked)
+
+    whole, dropped = fit(1000)
+    assert dropped == 0 and [q in whole for q in ("zero", "one", "two", "three")] == [True] * 4
+    prompt, dropped = fit(len(whole) - 1)
+    assert dropped == 1 and "zero?" in prompt and "one?" not in prompt and "two?" in prompt
+    least = conversation.plain(shots, "four?")
+    assert fit(len(least)) == (least, 3)
+    with pytest.raises(UsageError, match=f"1 exemplar.* are {len(least)} tokens, the model takes"):
+        fit(len(least) - 1)
+
+
+def test_exemplars_are_read_from_a_file(tmp_path):
+    path = tmp_path / "shots.jsonl"
+    path.write_text('{"inputs": "a", "targets": "b", "id": 1}\n\n{"inputs": "c", "targets": "d"}\n')
+    assert conversation.read_exchanges(str(path)) == [Exchange("a", "b"), Exchange("c", "d")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"inputs": "a"}', ':1: need an object with strings "inputs" and "targets"'),
+        ('\n["a", "b"]', ":2: need an object"),
+        ('{"inputs": ', ":1: not valid JSON"),
+        ("\n", ": no exemplar in it"),
+    ],
+)
+def test_a_file_that_holds_none_is_refused(tmp_path, content, message):
+    path = tmp_path / "shots.jsonl"
+    path.write_text(content)
+    with pytest.raises(DataError, match=re.escape(f"{path}{message}")):
+        conversation.read_exchanges(str(path))
+    with pytest.raises(UsageError, match="no file of exemplars"):
+        conversation.read_exchanges(str(tmp_path / "none.jsonl"))
+
+
+def test_an_exemplar_is_written_with_an_arrow():
+    assert conversation.parse_exchange(" 1+1? => 2 ") == Exchange("1+1?", "2")
+    for text in ("1+1?", "=> 2", "1+1? =>"):
+        with pytest.raises(UsageError, match="write QUESTION => ANSWER"):
+            conversation.parse_exchange(text)
+
+
+def test_a_chain_of_thought_is_asked_for():
+    assert conversation.step_by_step("Why?") == "Why?\nLet's think step by step."
