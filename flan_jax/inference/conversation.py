@@ -13,12 +13,11 @@ question alone is the prompt, as in zero-shot finetuning, and with exchanges bef
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from flan_jax.core import errors
+from flan_jax.inference import prompt_files
 
 STEP_BY_STEP = "Let's think step by step."
 """Asks for a chain of thought without exemplars (Kojima et al. 2022, arXiv 2205.11916)."""
@@ -143,29 +142,8 @@ def read_exchanges(path: str) -> list[Exchange]:
         UsageError: there is no such file.
         DataError: it is malformed, or empty.
     """
-    if not Path(path).is_file():
-        raise errors.UsageError(f"no file of exemplars {path!r}; name a .jsonl file")
-    found = []
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise errors.DataError(f"{path}: not UTF-8 text ({error.reason}); convert it") from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise errors.DataError(f"{path}:{number}: not valid JSON ({error.msg})") from None
-        texts = [row.get(n) for n in ("inputs", "targets")] if isinstance(row, dict) else [None]
-        if not all(isinstance(text, str) for text in texts):
-            raise errors.DataError(
-                f'{path}:{number}: need an object with strings "inputs" and "targets"'
-            )
-        found.append(Exchange(*texts))
-    if not found:
-        raise errors.DataError(f"{path}: no exemplar in it; give one a line")
-    return found
+    rows = prompt_files.read_rows(path, ("inputs", "targets"))
+    return [Exchange(row["inputs"], row["targets"]) for row in rows]
 
 
 def parse_exchange(text: str) -> Exchange:
