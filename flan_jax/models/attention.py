@@ -11,21 +11,21 @@ Keys and values are kept as `[batch, heads, length, kv]`: the layout in which th
 is read without a transposition at every step.
 """
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from flan_jax.core import axes
+from flan_jax.models import cached_attention
+from flan_jax.models.cached_attention import KeysValues, Part
 from flan_jax.models.dropout import drop
 from flan_jax.models.layers import Dense, DType, Init
+from flan_jax.models.masks import MASKED
 from flan_jax.parallel.rules import ShardingRules, constrain
 
-# What a masked position gets. Finite, so that a row with nothing to look at stays finite too.
-MASKED = -1e10
-
 KINDS = ("plain", "fused")
-
-KeysValues = tuple[jax.Array, jax.Array]  # each [batch, heads, kv_length, kv]
 
 
 class Attention(nn.Module):
@@ -80,31 +80,7 @@ class Attention(nn.Module):
             bias: float32, broadcastable to the same, or None.
             kept: dropout mask `[batch, heads, 1, kv_length]` of the weights, or None.
         """
-        return self.attend(x, self.keys_values(source), mask, bias, kept)
-
-    def keys_values(self, source: jax.Array) -> KeysValues:
-        """Returns keys and values of `source` `[batch, kv_length, embed]`."""
-        return self._split_heads(self.key(source)), self._split_heads(self.value(source))
-
-    def extend(self, x: jax.Array, cache: KeysValues, index: jax.Array) -> KeysValues:
-        """Returns `cache` with keys and values of `x` `[batch, 1, embed]` written at `index`."""
-        key, value = cache
-        new_key, new_value = self.keys_values(x)
-        return (
-            jax.lax.dynamic_update_slice_in_dim(key, new_key, index, axis=2),
-            jax.lax.dynamic_update_slice_in_dim(value, new_value, index, axis=2),
-        )
-
-    def attend(
-        self,
-        x: jax.Array,
-        keys_values: KeysValues,
-        mask: jax.Array,
-        bias: jax.Array | None,
-        kept: jax.Array | None = None,
-    ) -> jax.Array:
-        """Returns `[batch, q_length, embed]` given ready keys and values; else as `__call__`."""
-        key, value = keys_values
+        key, value = self.keys_values(source)
         query = self._split_heads(self.query(x))
         if self.fused and kept is None and query.shape[2] > 1:  # one query has nothing to fuse
             mixed = fused(query, key, value, mask, bias, scale=1.0)
@@ -119,6 +95,30 @@ class Attention(nn.Module):
         mixed = jnp.einsum("bhqk,bhkd->bhqd", weights, value).transpose(0, 2, 1, 3)
         # [batch, q_length, heads*kv]
         return self.out(mixed.reshape(*mixed.shape[:2], self.num_heads * self.head_dim))
+
+    def keys_values(self, source: jax.Array, num_members: int | None = None) -> KeysValues:
+        """Returns keys and values of `source` `[batch, kv_length, embed]`.
+
+        Each `[batch, heads, kv_length, kv]`, or of members one after the other in the length
+        `[batch, heads, members, kv_length / members, kv]`.
+        """
+        key, value = (self._split_heads(of(source)) for of in (self.key, self.value))
+        if num_members is None:
+            return key, value
+        split = (*key.shape[:2], num_members, -1, self.head_dim)
+        return key.reshape(split), value.reshape(split)
+
+    def look(self, x: jax.Array, parts: Sequence[Part], num_members: int) -> jax.Array:
+        """Returns what members find in ready keys and values, without dropout.
+
+        Args:
+            x: `[batch, length, embed]`, the members one after the other in the length.
+            parts: where to look, a head a group.
+            num_members: of a row.
+        """
+        query = self._split_heads(self.query(x))
+        query = cached_attention.split_members(query, num_members, self.num_heads)
+        return self.out(cached_attention.join_members(cached_attention.attend(query, parts)))
 
     def _split_heads(self, x: jax.Array) -> jax.Array:
         """Returns `[batch, heads, length, kv]` of a projection `[batch, length, heads*kv]`."""

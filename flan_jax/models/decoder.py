@@ -11,14 +11,15 @@ before the one to predict.
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 
 from flan_jax.core.tree import PyTree, flatten
 from flan_jax.models import layers, remat
-from flan_jax.models.decoder_network import DecoderCache, DecoderConfig, DecoderNetwork
+from flan_jax.models.cached_attention import KeysValues
+from flan_jax.models.decoder_network import DecoderConfig, DecoderNetwork, KnownPrompts
 from flan_jax.models.model import Batch, Model, dropout_key_in_use, feature, repeated
 
 _PREFIX = "decoder_causal_attention"
@@ -61,26 +62,28 @@ class DecoderLM(Model):
             dropout_key,
         )
 
-    def first_tokens(self, prompts: jax.Array) -> jax.Array:
-        """Returns what the first `decode_step` takes, `[batch]`: the last token of each prompt.
+    @property
+    def has_prefix_cache(self) -> bool:
+        """Whether attention is causal: in a prefix LM a prompt's tokens see its later ones."""
+        return not self.config.prefix_lm
 
-        Args:
-            prompts: `[batch, length]` int32, 0 after a prompt's last token.
-        """
-        begun = _begun(prompts)
-        return jnp.take_along_axis(begun, _lengths(prompts)[:, None], axis=1)[:, 0]
+    def prefix_cache(self, params: PyTree, prefix: jax.Array) -> Sequence[KeysValues]:
+        """Returns what a beginning of prompts, `[length]`, leaves, whatever comes after it."""
+        if not self.has_prefix_cache:
+            return super().prefix_cache(params, prefix)
+        return self._run("prefix", params, _begun(prefix[None]))
 
-    def init_cache(self, params: PyTree, prompts: jax.Array, *, max_length: int) -> DecoderCache:
-        """Returns the cache to decode `max_length` positions after `prompts` from.
+    def prompt_cache(
+        self, params: PyTree, prompts: jax.Array, prefix: Sequence[KeysValues] = ()
+    ) -> KnownPrompts:
+        """Reads prompts `[batch, length]`, 0 after the last token; see `Model.prompt_cache`."""
+        if prefix:
+            return self._run("prompts", params, prompts, _lengths(prompts), prefix)
+        return self._run("prompts", params, _begun(prompts), 1 + _lengths(prompts))
 
-        Args:
-            params: as `init` returns them.
-            prompts: `[batch, length]` int32, 0 after a prompt's last token.
-            max_length: number of positions.
-        """
-        # A causal prompt's last token is left to the first step; in a prefix LM all see it.
-        tokens = _begun(prompts) if self.config.prefix_lm else _begun(prompts)[:, :-1]
-        return self._run("start", params, tokens, _lengths(prompts), max_length)
+    def first_tokens(self, prompts: KnownPrompts, num_members: int) -> jax.Array:
+        """Returns what the first `decode_step` takes: the last token of each prompt."""
+        return jnp.broadcast_to(prompts.last[:, None], (len(prompts.last), num_members))
 
 
 def _begun(prompts: jax.Array) -> jax.Array:

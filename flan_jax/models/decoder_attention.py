@@ -7,15 +7,19 @@ between the two grouped-query. Dropout, the layout of the cache and what `fused`
 `models/attention.py`.
 """
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from flan_jax.core import axes
-from flan_jax.models import rotary
-from flan_jax.models.attention import MASKED, KeysValues, fused
+from flan_jax.models import cached_attention, rotary
+from flan_jax.models.attention import fused
+from flan_jax.models.cached_attention import KeysValues, Part
 from flan_jax.models.dropout import drop
 from flan_jax.models.layers import Dense, DType, Init
+from flan_jax.models.masks import MASKED
 from flan_jax.models.rotary import Rotation
 from flan_jax.parallel.rules import ShardingRules, constrain
 
@@ -59,47 +63,13 @@ class RotaryAttention(nn.Module):
             turned: the rotation of each position.
             kept: dropout mask `[batch, heads, 1, length]` of the weights, or None.
         """
-        keys_values = self._keys_values(x, turned)
-        return self._attend(x, keys_values, mask, turned, kept), keys_values
-
-    def step(
-        self, x: jax.Array, cache: KeysValues, index: jax.Array, mask: jax.Array, turned: Rotation
-    ) -> tuple[jax.Array, KeysValues]:
-        """Does one position, and returns the cache with its keys and values at `index`.
-
-        Args:
-            x: `[batch, 1, embed]`.
-            cache: `[batch, kv_heads, slots, kv]` each.
-            index: int32, the slot to fill.
-            mask: `[batch, 1, 1, slots]`, True on the slots to look at, `index` among them.
-            turned: the rotation of each row's position.
-        """
-        cache = tuple(
-            jax.lax.dynamic_update_slice_in_dim(whole, new, index, axis=2)
-            for whole, new in zip(cache, self._keys_values(x, turned), strict=True)
-        )
-        return self._attend(x, cache, mask, turned, None), cache
-
-    def _keys_values(self, x: jax.Array, turned: Rotation) -> KeysValues:
-        key = rotary.rotate(self._split(self.key(x), self.num_kv_heads), turned, self.pairing)
-        value = self._split(self.value(x), self.num_kv_heads)
-        return key.transpose(0, 2, 1, 3), value.transpose(0, 2, 1, 3)
-
-    def _attend(
-        self,
-        x: jax.Array,
-        keys_values: KeysValues,
-        mask: jax.Array,
-        turned: Rotation,
-        kept: jax.Array | None,
-    ) -> jax.Array:
-        key, value = keys_values
+        key, value = self.keys_values(x, turned)
+        query = self._queries(x, turned)
         batch, length, groups = *x.shape[:2], self.num_kv_heads
-        query = rotary.rotate(self._split(self.query(x), self.num_heads), turned, self.pairing)
-        query = query.transpose(0, 2, 1, 3)
         if self.fused and kept is None and length > 1:  # one query has nothing to fuse
             mixed = fused(query, key, value, mask, None, scale=self.head_dim**-0.5)
-            return self.out(mixed.reshape(batch, length, self.num_heads * self.head_dim))
+            mixed = mixed.reshape(batch, length, self.num_heads * self.head_dim)
+            return self.out(mixed), (key, value)
         # Query head h uses key-value head h // (num_heads / num_kv_heads).
         query = query.reshape(batch, groups, -1, length, self.head_dim)
         weights = jnp.einsum("bghqd,bgkd->bghqk", query, key, preferred_element_type=jnp.float32)
@@ -111,7 +81,45 @@ class RotaryAttention(nn.Module):
         weights = drop(weights, kept, self.dropout_rate)
         mixed = jnp.einsum("bghqk,bgkd->bghqd", weights, value).transpose(0, 3, 1, 2, 4)
         # [batch, length, heads*kv]
-        return self.out(mixed.reshape(batch, length, self.num_heads * self.head_dim))
+        mixed = mixed.reshape(batch, length, self.num_heads * self.head_dim)
+        return self.out(mixed), (key, value)
+
+    def keys_values(
+        self, x: jax.Array, turned: Rotation, num_members: int | None = None
+    ) -> KeysValues:
+        """Returns keys and values of `x` `[batch, length, embed]`.
+
+        Each `[batch, kv_heads, length, kv]`, or of members one after the other in the length
+        `[batch, kv_heads, members, length / members, kv]`.
+        """
+        key = rotary.rotate(self._split(self.key(x), self.num_kv_heads), turned, self.pairing)
+        value = self._split(self.value(x), self.num_kv_heads)
+        key, value = key.transpose(0, 2, 1, 3), value.transpose(0, 2, 1, 3)
+        if num_members is None:
+            return key, value
+        split = (*key.shape[:2], num_members, -1, self.head_dim)
+        return key.reshape(split), value.reshape(split)
+
+    def look(
+        self, x: jax.Array, parts: Sequence[Part], num_members: int, turned: Rotation
+    ) -> jax.Array:
+        """Returns what members find in ready keys and values, without dropout.
+
+        Args:
+            x: `[batch, length, embed]`, the members one after the other in the length.
+            parts: where to look, a key-value head a group.
+            num_members: of a row.
+            turned: the rotation of each position.
+        """
+        query = self._queries(x, turned)
+        query = cached_attention.split_members(query, num_members, self.num_kv_heads)
+        mixed = cached_attention.attend(query, parts, self.head_dim**-0.5)
+        return self.out(cached_attention.join_members(mixed))
+
+    def _queries(self, x: jax.Array, turned: Rotation) -> jax.Array:
+        """Returns `[batch, heads, length, kv]`."""
+        query = rotary.rotate(self._split(self.query(x), self.num_heads), turned, self.pairing)
+        return query.transpose(0, 2, 1, 3)
 
     def _dense(self, num_heads: int, axis: str) -> Dense:
         return Dense(

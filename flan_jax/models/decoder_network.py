@@ -9,8 +9,8 @@ are stacked on axis 1; otherwise they are `layers_0`, `layers_1`, ...
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import flax.linen as nn
 import jax
@@ -18,8 +18,8 @@ import jax.numpy as jnp
 
 from flan_jax.core import axes, errors, ranges
 from flan_jax.core.tree import PyTree, unflatten
-from flan_jax.models import layers, masks, model, remat, rotary, scanning
-from flan_jax.models.attention import KeysValues
+from flan_jax.models import cached_attention, layers, masks, model, remat, rotary, scanning
+from flan_jax.models.cached_attention import At, KeysValues, Part
 from flan_jax.models.decoder_attention import RotaryAttention
 from flan_jax.models.dropout import draw, drop
 from flan_jax.models.rotary import Rotation
@@ -127,21 +127,42 @@ class DecoderLayer(nn.Module):
         attended, _ = self.self_attention(y, mask, turned, kept.get("attention"))
         return self._rest(x, y, attended, kept), None
 
-    def prefill(
-        self, x: jax.Array, mask: jax.Array, turned: Rotation
+    def follow(
+        self,
+        x: jax.Array,
+        parts: Sequence[Part],
+        mask: jax.Array,
+        turned: Rotation,
+        num_members: int | None,
     ) -> tuple[jax.Array, KeysValues]:
-        """Returns the next `x` and the keys and values of all positions, without dropout."""
+        """Does whole sequences of members `[batch, members*length, embed]`, without dropout.
+
+        They look at `parts` and, as `mask` says, at themselves. None for members: one, which looks
+        at nothing else. Returns the next `x`, and keys and values.
+        """
         y = self._normed(x)
-        attended, keys_values = self.self_attention(y, mask, turned)
+        if num_members is None:
+            attended, keys_values = self.self_attention(y, mask, turned)
+            return self._rest(x, y, attended, {}), keys_values
+        keys_values = self.self_attention.keys_values(y, turned, num_members)
+        parts = [*parts, Part(keys_values, mask[:, :, None, None])]
+        attended = self.self_attention.look(y, parts, num_members, turned)
         return self._rest(x, y, attended, {}), keys_values
 
     def step(
-        self, x: jax.Array, cache: KeysValues, index: jax.Array, mask: jax.Array, turned: Rotation
+        self, x: jax.Array, parts: Sequence[Part], own: KeysValues, at: At, turned: Rotation
     ) -> tuple[jax.Array, KeysValues]:
-        """Does one position: `x` `[batch, 1, embed]`; returns the next `x` and the cache."""
-        y = self._normed(x)
-        attended, cache = self.self_attention.step(y, cache, index, mask, turned)
-        return self._rest(x, y, attended, {}), cache
+        """Decodes one position of each member: `x` `[batch, members, embed]`.
+
+        They look at `parts` and at their `own` cache `[batch, kv_heads, members, slots, kv]`.
+        Returns the next `x`, and the cache with this step in it.
+        """
+        y, num_members = self._normed(x), x.shape[1]
+        new = self.self_attention.keys_values(y, turned, num_members)
+        own = cached_attention.write(own, new, at.slot)
+        parts = [*parts, at.own(own)]
+        attended = self.self_attention.look(y, parts, num_members, turned)
+        return self._rest(x, y, attended, {}), own
 
     def _normed(self, x: jax.Array) -> jax.Array:
         """Returns what attention reads."""
@@ -182,25 +203,27 @@ def dropout_masks(config: DecoderConfig, key: jax.Array, batch_size: int, length
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class DecoderCache:
-    """What decoding keeps between positions; a pytree.
+class KnownPrompts:
+    """What decoding keeps of prompts; a pytree of `[batch, ...]`, but for the prefix.
 
-    Slots come in two parts: those of the prompts, as many as the longest has tokens, of which a
-    row uses its first; then one for each step, which all rows fill together.
+    A prompt's last token is what the first step takes, so the steps look at those before it.
     """
 
-    index: jax.Array  # int32, the step to come
-    prompt_lengths: jax.Array  # int32 [batch]
-    keys_values: PyTree  # by layer [batch, kv_heads, slots, kv]
-    num_prompt_slots: int = dataclasses.field(metadata=dict(static=True))
+    keys_values: Sequence[KeysValues]  # by layer, [batch, kv_heads, slots, kv] each
+    lengths: jax.Array  # int32 [batch]: slots that are looked at, the first ones
+    last: jax.Array  # int32 [batch], the last token
+    # Of a beginning that all prompts share, by layer [1, kv_heads, length, kv] each; or empty.
+    prefix: Sequence[KeysValues] = ()
+
+    def widened(self, length: int) -> Self:
+        """Returns them with padding up to `length`."""
+        more = length - self.keys_values[0][0].shape[2]
+        keys_values = cached_attention.with_slots(self.keys_values, more)
+        return dataclasses.replace(self, keys_values=keys_values)
 
 
 # As `scanning.InAxes` says.
-_LAYER_AXES = {
-    "__call__": (0, nn.broadcast, nn.broadcast),
-    "prefill": (nn.broadcast, nn.broadcast),
-    "step": (0, nn.broadcast, nn.broadcast, nn.broadcast),
-}
+_LAYER_AXES = {"__call__": (0, nn.broadcast, nn.broadcast)}
 
 
 class DecoderStack(nn.Module):
@@ -241,24 +264,35 @@ class DecoderStack(nn.Module):
         )  # fmt: skip
         return drop(self.decoder_norm(x), kept.get("output"), rate)
 
-    def prefill(self, x: jax.Array, mask: jax.Array, positions: jax.Array) -> PyTree:
-        """Returns the keys and values of embedded tokens, by layer."""
-        turned = self._turned(positions)
-        return scanning.run(self.layers, _LAYER_AXES, "prefill", x, mask, turned)[1]
+    def follow(
+        self,
+        x: jax.Array,
+        parts: Sequence[Sequence[Part]],
+        mask: jax.Array,
+        positions: jax.Array,
+        num_members: int | None,
+    ) -> tuple[jax.Array, list[KeysValues]]:
+        """Does whole embedded sequences; arguments and result as of a layer's, by layer."""
+        turned, found = self._turned(positions), []
+        for layer, of_layer in zip(self.layers, parts, strict=True):
+            x, keys_values = layer.follow(x, of_layer, mask, turned, num_members)
+            found.append(keys_values)
+        return self.decoder_norm(x), found
 
-    def step(self, x: jax.Array, cache: DecoderCache) -> tuple[jax.Array, DecoderCache]:
-        """Does one position: `x` `[batch, 1, embed]` embedded; returns hidden states, cache."""
-        num_slots = jax.tree.leaves(cache.keys_values)[0].shape[-2]
-        slot, index = jnp.arange(num_slots), cache.num_prompt_slots + cache.index
-        in_prompt = slot[None, :] < cache.prompt_lengths[:, None]
-        is_step = jnp.logical_and(slot >= cache.num_prompt_slots, slot <= index)
-        mask = jnp.logical_or(in_prompt, is_step[None, :])[:, None, None, :]
-        turned = self._turned((cache.prompt_lengths + cache.index)[:, None])
-        x, keys_values = scanning.run(
-            self.layers, _LAYER_AXES, "step", x, cache.keys_values, index, mask, turned
-        )
-        cache = dataclasses.replace(cache, index=cache.index + 1, keys_values=keys_values)
-        return self.decoder_norm(x), cache
+    def step(
+        self,
+        x: jax.Array,
+        parts: Sequence[Sequence[Part]],
+        own: Sequence[KeysValues],
+        at: At,
+        positions: jax.Array,
+    ) -> tuple[jax.Array, list[KeysValues]]:
+        """Does one position; arguments and result as of a layer's, by layer."""
+        turned, extended = self._turned(positions), []
+        for layer, of_layer, its_own in zip(self.layers, parts, own, strict=True):
+            x, its_own = layer.step(x, of_layer, its_own, at, turned)
+            extended.append(its_own)
+        return self.decoder_norm(x), extended
 
     def _turned(self, positions: jax.Array) -> Rotation:
         return rotary.rotation(positions, self.config.head_dim, self.config.rotary_theta)
@@ -312,32 +346,55 @@ class DecoderNetwork(nn.Module):
             logits = logits * self.config.emb_dim**-0.5
         return constrain(logits, (axes.BATCH, axes.LENGTH, axes.VOCAB), self.rules)
 
-    def start(self, tokens: jax.Array, lengths: jax.Array, max_length: int) -> DecoderCache:
-        """Returns the cache to decode `max_length` positions from.
+    def prompts(
+        self, tokens: jax.Array, num_tokens: jax.Array, prefix: Sequence[KeysValues] = ()
+    ) -> KnownPrompts:
+        """Returns what decoding keeps of prompts.
 
         Args:
-            tokens: `[batch, num_prompt_slots]`, what a row begins with and its prompt; a token
-                seen by later ones alone may be left out, as the last is if attention is causal.
-            lengths: `[batch]`, how many of them the steps look at.
-            max_length: number of steps.
+            tokens: `[batch, length]`: what a row begins with and its prompt, or what of it comes
+                after the prefix.
+            num_tokens: int32 `[batch]`, how many of them there are.
+            prefix: of all prompts, from `prefix`.
         """
-        num_slots, mask = tokens.shape[1], masks.causal_mask(tokens.shape[1])
-        positions = _positions(tokens)
+        num_prefix, mask = _length(prefix), masks.causal_mask(tokens.shape[1])
+        positions = _positions(tokens) + num_prefix
         if self.config.prefix_lm:
-            is_prefix = (positions <= lengths[:, None]).astype(jnp.int32)
+            is_prefix = (_positions(tokens) < num_tokens[:, None]).astype(jnp.int32)
             mask = jnp.logical_or(mask, masks.prefix_mask(is_prefix))
-        keys_values = self.decoder.prefill(self._embed(tokens), mask, positions)
-        return DecoderCache(
-            index=jnp.zeros((), jnp.int32),
-            prompt_lengths=lengths,
-            keys_values=jax.tree.map(lambda whole: _with_room(whole, max_length), keys_values),
-            num_prompt_slots=num_slots,
-        )
+        parts = [[Part(of_layer)] for of_layer in prefix] or [[]] * self.config.num_layers
+        num_members = 1 if prefix else None
+        _, found = self.decoder.follow(self._embed(tokens), parts, mask, positions, num_members)
+        if prefix:  # without the dimension of members
+            found = [tuple(a[:, :, 0] for a in of_layer) for of_layer in found]
+        at = jnp.maximum(num_tokens - 1, 0)
+        last = jnp.take_along_axis(tokens, at[:, None], axis=1)[:, 0]
+        return KnownPrompts(found, num_tokens - 1, last, prefix)
 
-    def step(self, tokens: jax.Array, cache: DecoderCache) -> tuple[jax.Array, DecoderCache]:
-        """Returns float32 logits `[batch, vocab]` after `tokens` `[batch]`, and the cache."""
-        x, cache = self.decoder.step(self._embed(tokens[:, None]), cache)
-        return self.logits(x)[:, 0], cache
+    def prefix(self, tokens: jax.Array) -> list[KeysValues]:
+        """Returns keys and values of a beginning `[1, length]` that no later token changes."""
+        mask, nothing = masks.causal_mask(tokens.shape[1]), [[]] * self.config.num_layers
+        x, positions = self._embed(tokens), _positions(tokens)
+        return self.decoder.follow(x, nothing, mask, positions, None)[1]
+
+    def step(
+        self, tokens: jax.Array, prompts: KnownPrompts, own: Sequence[KeysValues], at: At
+    ) -> tuple[jax.Array, list[KeysValues]]:
+        """Returns float32 logits `[batch, members, vocab]` after `tokens`, and the next `own`."""
+        positions = (_first_position(prompts) + at.position)[:, None]
+        positions = jnp.broadcast_to(positions, tokens.shape)
+        x = self._embed(tokens)
+        x, own = self.decoder.step(x, _parts(prompts), own, at, positions)
+        return self.logits(x), own
+
+    def follow(self, tokens: jax.Array, prompts: KnownPrompts) -> jax.Array:
+        """Returns hidden states `[batch, members, length, embed]` after each of `tokens`."""
+        batch, members, length = tokens.shape
+        positions = _first_position(prompts)[:, None, None] + jnp.arange(length)[None, None]
+        positions = jnp.broadcast_to(positions, tokens.shape).reshape(batch, -1)
+        x, mask = self._embed(tokens.reshape(batch, -1)), masks.causal_mask(length)
+        x, _ = self.decoder.follow(x, _parts(prompts), mask, positions, members)
+        return x.reshape(batch, members, length, -1)
 
     def _embed(self, tokens: jax.Array) -> jax.Array:
         return constrain(self.token_embedder(tokens), _HIDDEN, self.rules)
@@ -347,8 +404,19 @@ def _positions(tokens: jax.Array) -> jax.Array:
     return jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
 
 
-def _with_room(keys_or_values: jax.Array, num_slots: int) -> jax.Array:
-    """Returns `[..., slots, kv]` with `num_slots` empty slots appended."""
-    widths = [(0, 0)] * keys_or_values.ndim
-    widths[-2] = (0, num_slots)
-    return jnp.pad(keys_or_values, widths)
+def _first_position(prompts: KnownPrompts) -> jax.Array:
+    """Returns int32 `[batch]`, the position of each prompt's last token."""
+    return _length(prompts.prefix) + prompts.lengths
+
+
+def _length(prefix: Sequence[KeysValues]) -> int:
+    return prefix[0][0].shape[2] if prefix else 0
+
+
+def _parts(prompts: KnownPrompts) -> list[list[Part]]:
+    """Returns by layer what all members of a row look at."""
+    slots = jnp.arange(prompts.keys_values[0][0].shape[2])
+    mask = (slots[None, :] < prompts.lengths[:, None])[:, None, None, None, None, :]
+    parts = [[Part(of_layer, mask)] for of_layer in prompts.keys_values]
+    prefix = [[Part(of_layer)] for of_layer in prompts.prefix] or [[]] * len(parts)
+    return [before + after for before, after in zip(prefix, parts, strict=True)]

@@ -4,11 +4,14 @@
 
 Packed rows carry segment ids (0 is padding): a token looks only at tokens of its own segment, and
 padding only at padding. What padding gets is never read, but stays finite even where a row of the
-mask is empty (`attention.MASKED`).
+mask is empty (`MASKED`).
 """
 
 import jax
 import jax.numpy as jnp
+
+# What a masked position gets. Finite, so that a row with nothing to look at stays finite too.
+MASKED = -1e10
 
 
 def key_mask(key_tokens: jax.Array) -> jax.Array:

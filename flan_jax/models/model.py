@@ -8,22 +8,24 @@ Parameters can be drawn, named, and stored with layers either way.
 import abc
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from flan_jax.core import axes, errors
 from flan_jax.core.tree import PyTree, flatten, unflatten
 from flan_jax.models import layers, remat
 from flan_jax.models.attention import KINDS
+from flan_jax.models.cached_attention import At, KeysValues
 from flan_jax.models.scanning import PARAM_SCAN_AXIS
 from flan_jax.models.stacking import stack, unstack
 from flan_jax.parallel.rules import ShardingRules
 
 Batch = Mapping[str, jax.Array]
-Cache = Any  # what decoding keeps between positions; each family has its own
+Prompts = Any  # what decoding keeps of prompts; each family has its own
 DTYPES = ("bfloat16", "float32")
 _LAYER = re.compile(r"/layers_\d+/")
 
@@ -70,27 +72,97 @@ class Model(abc.ABC):
         return self.logits(params, features)
 
     @abc.abstractmethod
-    def first_tokens(self, prompts: jax.Array) -> jax.Array:
-        """Returns what the first `decode_step` takes, `[batch]`, for prompts `[batch, length]`."""
-
-    @abc.abstractmethod
-    def init_cache(self, params: PyTree, prompts: jax.Array, *, max_length: int) -> Cache:
-        """Returns the cache to decode `max_length` positions after `prompts` from."""
-
-    def decode_step(
-        self, params: PyTree, cache: Cache, tokens: jax.Array
-    ) -> tuple[jax.Array, Cache]:
-        """Decodes one position.
+    def prompt_cache(
+        self, params: PyTree, prompts: jax.Array, prefix: Sequence[KeysValues] = ()
+    ) -> Prompts:
+        """Returns what decoding keeps of prompts; arrays of it are `[batch, ...]`.
 
         Args:
-            params: as `init` returns them.
-            cache: from `init_cache` or the step before; good for its `max_length` steps.
-            tokens: `[batch]` int32, the token before this position; at the first `first_tokens`.
+            params: as `for_decoding` returns them.
+            prompts: `[batch, length]` int32, 0 after a prompt's last token.
+            prefix: what all prompts begin with, left out of `prompts`; from `prefix_cache`.
+        """
+
+    def prefix_cache(self, params: PyTree, prefix: jax.Array) -> Sequence[KeysValues]:
+        """Returns what a beginning of prompts, `[length]`, leaves, whatever comes after it."""
+        raise errors.UsageError(f"a {type(self).__name__} sees a prompt only as a whole")
+
+    @property
+    def has_prefix_cache(self) -> bool:
+        """Whether the beginning of a prompt can be read apart from its rest."""
+        return False
+
+    @abc.abstractmethod
+    def first_tokens(self, prompts: Prompts, num_members: int) -> jax.Array:
+        """Returns what the first `decode_step` takes, `[batch, members]`."""
+
+    def own_cache(self, batch_size: int, num_members: int, num_slots: int) -> list[KeysValues]:
+        """Returns the empty cache of members, good for `num_slots` steps back."""
+        config = self.config
+        num_layers = getattr(config, "num_layers", None) or config.num_decoder_layers
+        shape = (batch_size, config.num_kv_heads, num_members, num_slots, config.head_dim)
+        return [tuple(jnp.zeros(shape, config.dtype) for _ in range(2)) for _ in range(num_layers)]
+
+    def decode_step(
+        self,
+        params: PyTree,
+        prompts: Prompts,
+        own: Sequence[KeysValues],
+        tokens: jax.Array,
+        at: At,
+    ) -> tuple[jax.Array, list[KeysValues]]:
+        """Decodes one position of each member.
+
+        Args:
+            params: as `for_decoding` returns them.
+            prompts: from `prompt_cache`.
+            own: from `own_cache` or the step before.
+            tokens: `[batch, members]` int32, those before this position; at the first
+                `first_tokens`.
+            at: where this step is.
 
         Returns:
-            Float32 logits `[batch, vocab]` of the token at this position, and the next cache.
+            Float32 logits `[batch, members, vocab]` of the token at this position, and `own`.
         """
-        return self._run("step", params, tokens, cache)
+        return self._run("step", params, tokens, prompts, own, at)
+
+    def follow(self, params: PyTree, prompts: Prompts, tokens: jax.Array) -> jax.Array:
+        """Returns the features that predict each of `tokens` from those before it.
+
+        Args:
+            params: as `for_decoding` returns them.
+            prompts: from `prompt_cache`.
+            tokens: `[batch, members, length]` int32, what comes after the prompts.
+
+        Returns:
+            `[batch, members, length, embed]`, for `logits` with the first dimensions joined.
+        """
+        first = self.first_tokens(prompts, tokens.shape[1])[:, :, None]
+        shifted = jnp.concatenate([first, tokens[:, :, :-1]], axis=2)
+        return self._run("follow", params, shifted, prompts)
+
+    def for_decoding(self, params: PyTree) -> tuple[Self, PyTree]:
+        """Returns this model with its layers apart, and parameters for it, ready to be read often.
+
+        A kernel is in the activations' dtype, which it would be cast to at each use: the numbers
+        stay the same, and an accelerator reads half the bytes.
+        """
+        model = self.other_layout if self.config.scan_layers else self
+
+        def ready(params: PyTree) -> PyTree:
+            if self.config.scan_layers:
+                params = model.from_other_layout(params)
+            cast = {
+                path: leaf.astype(self.config.dtype)
+                for path, leaf in flatten(params).items()
+                if path.endswith("/kernel") and "logits_dense" not in path
+            }
+            return unflatten(flatten(params) | cast)
+
+        # One in float32 with its layers apart is ready, and stays where it is.
+        if self.config.scan_layers or self.config.dtype != "float32":
+            params = jax.jit(ready)(params)
+        return model, params
 
     def init(self, key: jax.Array) -> PyTree:
         """Returns freshly drawn float32 parameters.

@@ -8,7 +8,7 @@ Parameters are a nested dict of float32 arrays under the names of released T5X c
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,9 @@ import jax.numpy as jnp
 from flan_jax.core.errors import UsageError
 from flan_jax.core.tree import PyTree, flatten
 from flan_jax.models import layers, remat
+from flan_jax.models.cached_attention import KeysValues
 from flan_jax.models.model import Batch, Model, dropout_key_in_use, feature, repeated
-from flan_jax.models.t5_network import DecodeCache, T5Config, Transformer
+from flan_jax.models.t5_network import EncodedPrompts, T5Config, Transformer
 
 _STACKS = ("encoder", "decoder")
 
@@ -70,16 +71,17 @@ class T5(Model):
         """Returns the encoded inputs `[batch, length, embed]`, without dropout."""
         return self._run("encode", params, encoder_input_tokens, encoder_segment_ids)
 
-    def first_tokens(self, prompts: jax.Array) -> jax.Array:
-        """Returns what the first `decode_step` takes: 0 for each row, as T5 starts from padding."""
-        return jnp.zeros(prompts.shape[0], jnp.int32)
+    def prompt_cache(
+        self, params: PyTree, prompts: jax.Array, prefix: Sequence[KeysValues] = ()
+    ) -> EncodedPrompts:
+        """Encodes prompts `[batch, length]`; what the decoder looks at of them is computed once."""
+        if prefix:
+            raise UsageError("an encoder reads a prompt as a whole; give no prefix")
+        return self._run("prompts", params, prompts)
 
-    def init_cache(self, params: PyTree, prompts: jax.Array, *, max_length: int) -> DecodeCache:
-        """Encodes unpacked prompts and returns the cache to decode `max_length` positions from.
-
-        Keys and values of the encoded prompts are computed here, once.
-        """
-        return self._run("start", params, prompts, max_length)
+    def first_tokens(self, prompts: EncodedPrompts, num_members: int) -> jax.Array:
+        """Returns what the first `decode_step` takes: 0, as T5 starts from padding."""
+        return jnp.zeros((prompts.mask.shape[0], num_members), jnp.int32)
 
 
 @functools.cache

@@ -9,8 +9,8 @@ layers of a stack are one module `layers` whose parameters are stacked on axis 1
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import flax.linen as nn
 import jax
@@ -18,8 +18,9 @@ import jax.numpy as jnp
 
 from flan_jax.core import axes, errors
 from flan_jax.core.tree import PyTree, unflatten
-from flan_jax.models import layers, masks, model, remat, scanning
-from flan_jax.models.attention import Attention, KeysValues
+from flan_jax.models import cached_attention, layers, masks, model, remat, scanning
+from flan_jax.models.attention import Attention
+from flan_jax.models.cached_attention import At, KeysValues, Part
 from flan_jax.models.dropout import draw, drop
 from flan_jax.models.positions import RelativePositionBias
 from flan_jax.parallel.rules import ShardingRules, constrain
@@ -148,40 +149,53 @@ class DecoderLayer(nn.Module):
         y = self.pre_self_attention_layer_norm(x)
         y = self.self_attention(y, y, self_mask, bias, kept.get("self_attention"))
         x = x + drop(y, kept.get("self_attention_out"), self.config.dropout_rate)
-        cross = self.encoder_decoder_attention.keys_values(encoded)
-        return self._rest(x, kept, cross, cross_mask), None
-
-    def cross_keys_values(self, carry: None, encoded: jax.Array) -> tuple[None, KeysValues]:
-        """Returns (None, keys and values of the encoded input), the form a scan asks for."""
-        return carry, self.encoder_decoder_attention.keys_values(encoded)
+        y = self.pre_cross_attention_layer_norm(x)
+        y = self.encoder_decoder_attention(
+            y, encoded, cross_mask, None, kept.get("cross_attention")
+        )
+        x = x + drop(y, kept.get("cross_attention_out"), self.config.dropout_rate)
+        y = self.mlp(self.pre_mlp_layer_norm(x), kept.get("mlp"))
+        return x + drop(y, kept.get("mlp_out"), self.config.dropout_rate), None
 
     def step(
-        self,
-        x: jax.Array,
-        cache: KeysValues,
-        cross: KeysValues,
-        index: jax.Array,
-        self_mask: jax.Array,
-        bias: jax.Array,
-        cross_mask: jax.Array,
+        self, x: jax.Array, own: KeysValues, cross: Part, at: At, bias: jax.Array
     ) -> tuple[jax.Array, KeysValues]:
-        """Does one position: `x` `[batch, 1, embed]`; returns the next `x` and the cache."""
-        y = self.pre_self_attention_layer_norm(x)
-        cache = self.self_attention.extend(y, cache, index)
-        x = x + self.self_attention.attend(y, cache, self_mask, bias)
-        return self._rest(x, {}, cross, cross_mask), cache
+        """Decodes one position of each member, without dropout.
 
-    def _rest(
-        self, x: jax.Array, kept: Masks, cross: KeysValues, cross_mask: jax.Array
+        Args:
+            x: `[batch, members, embed]`.
+            own: the members' own cache, `[batch, heads, members, slots, kv]` each.
+            cross: the encoded prompts.
+            at: where this step is.
+            bias: `[heads, slots]`.
+
+        Returns:
+            The next `x`, and the cache with this step in it.
+        """
+        y, num_members = self.pre_self_attention_layer_norm(x), x.shape[1]
+        new = self.self_attention.keys_values(y, num_members)
+        own = cached_attention.write(own, new, at.slot)
+        return self._look(x, y, at.own(own, bias), cross, num_members), own
+
+    def follow(
+        self, x: jax.Array, cross: Part, mask: jax.Array, bias: jax.Array, num_members: int
     ) -> jax.Array:
-        rate = self.config.dropout_rate
+        """Does whole sequences of members `[batch, members*length, embed]`, without dropout."""
+        y = self.pre_self_attention_layer_norm(x)
+        own = Part(self.self_attention.keys_values(y, num_members), mask, bias)
+        return self._look(x, y, own, cross, num_members)
+
+    def _look(
+        self, x: jax.Array, normed: jax.Array, own: Part, cross: Part, num_members: int
+    ) -> jax.Array:
+        x = x + self.self_attention.look(normed, [own], num_members)
         y = self.pre_cross_attention_layer_norm(x)
-        y = self.encoder_decoder_attention.attend(
-            y, cross, cross_mask, None, kept.get("cross_attention")
-        )
-        x = x + drop(y, kept.get("cross_attention_out"), rate)
-        y = self.mlp(self.pre_mlp_layer_norm(x), kept.get("mlp"))
-        return x + drop(y, kept.get("mlp_out"), rate)
+        x = x + self.encoder_decoder_attention.look(y, [cross], num_members)
+        return x + self.mlp(self.pre_mlp_layer_norm(x))
+
+    def cross_keys_values(self, encoded: jax.Array) -> KeysValues:
+        """Returns keys and values of encoded prompts `[batch, length, embed]`."""
+        return self.encoder_decoder_attention.keys_values(encoded)
 
 
 def dropout_masks(
@@ -220,11 +234,7 @@ def dropout_masks(
 
 # As `scanning.InAxes` says.
 _ENCODER_AXES = {"__call__": (0, nn.broadcast, nn.broadcast)}
-_DECODER_AXES = {
-    "__call__": (0, *(nn.broadcast,) * 4),
-    "cross_keys_values": (nn.broadcast,),
-    "step": (0, 0, *(nn.broadcast,) * 4),
-}
+_DECODER_AXES = {"__call__": (0, *(nn.broadcast,) * 4)}
 
 
 class Encoder(nn.Module):
@@ -257,14 +267,17 @@ class Encoder(nn.Module):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class DecodeCache:
-    """What the decoder keeps between positions; a pytree."""
+class EncodedPrompts:
+    """What decoding keeps of prompts; a pytree of `[batch, ...]`."""
 
-    index: jax.Array  # int32, the position that the next step fills
-    self_attention: PyTree  # by layer, keys and values [batch, heads, max_length, kv]
-    cross_attention: PyTree  # by layer, keys and values [batch, heads, inputs length, kv]
-    cross_mask: jax.Array  # boolean [batch, 1, 1, inputs length]
-    bias: jax.Array  # [heads, 2 * max_length - 1], by distance
+    keys_values: Sequence[KeysValues]  # by layer of the decoder, [batch, heads, length, kv] each
+    mask: jax.Array  # boolean [batch, length]
+
+    def widened(self, length: int) -> Self:
+        """Returns them with padding up to `length`."""
+        more = length - self.mask.shape[1]
+        keys_values = cached_attention.with_slots(self.keys_values, more)
+        return type(self)(keys_values, jnp.pad(self.mask, ((0, 0), (0, more))))
 
 
 class Decoder(nn.Module):
@@ -307,40 +320,40 @@ class Decoder(nn.Module):
         )  # fmt: skip
         return drop(self.decoder_norm(x), kept.get("output"), rate)
 
-    def start(self, encoded: jax.Array, cross_mask: jax.Array, max_length: int) -> DecodeCache:
-        """Returns the cache from which `step` decodes up to `max_length` positions."""
-        config = self.config
-        shape = (encoded.shape[0], config.num_heads, max_length, config.head_dim)
-        empty = (jnp.zeros(shape, config.dtype), jnp.zeros(shape, config.dtype))
-        num_layers = config.num_decoder_layers
-        if config.scan_layers:
-            own = jax.tree.map(lambda a: jnp.zeros((num_layers, *a.shape), a.dtype), empty)
-        else:
-            own = [empty] * num_layers
-        _, cross = scanning.run(self.layers, _DECODER_AXES, "cross_keys_values", None, encoded)
-        return DecodeCache(
-            index=jnp.zeros((), jnp.int32),
-            self_attention=own,
-            cross_attention=cross,
-            cross_mask=cross_mask,
-            bias=self.relpos_bias.by_distance(max_length, max_length),
-        )
+    def prompts(self, encoded: jax.Array, mask: jax.Array) -> EncodedPrompts:
+        """Returns what decoding keeps of encoded prompts, whose tokens `mask` marks."""
+        return EncodedPrompts([layer.cross_keys_values(encoded) for layer in self.layers], mask)
 
-    def step(self, x: jax.Array, cache: DecodeCache) -> tuple[jax.Array, DecodeCache]:
-        """Does one position: `x` `[batch, 1, embed]` embedded; returns hidden states, cache."""
-        max_length = (cache.bias.shape[1] + 1) // 2
-        # The row of this position: distances from -index to max_length - 1 - index.
-        bias = jax.lax.dynamic_slice_in_dim(
-            cache.bias, max_length - 1 - cache.index, max_length, axis=1
-        )
-        self_mask = jnp.arange(max_length) <= cache.index
-        x, own = scanning.run(
-            self.layers, _DECODER_AXES, "step",
-            x, cache.self_attention, cache.cross_attention, cache.index,
-            self_mask[None, None, None, :], bias[None, :, None, :], cache.cross_mask,
-        )  # fmt: skip
-        cache = dataclasses.replace(cache, index=cache.index + 1, self_attention=own)
-        return self.decoder_norm(x), cache
+    def step(
+        self, x: jax.Array, prompts: EncodedPrompts, own: Sequence[KeysValues], at: At
+    ) -> tuple[jax.Array, list[KeysValues]]:
+        """Does one position: `x` `[batch, members, embed]` embedded; returns hidden states, `own`.
+
+        `own` has by layer the members' keys and values, `[batch, heads, members, slots, kv]` each.
+        """
+        num_slots = own[0][0].shape[3]
+        # By distance from 1 - num_slots to 0, of which a slot's is its age.
+        by_distance = self.relpos_bias.by_distance(num_slots, num_slots)
+        bias = jnp.take(by_distance, num_slots - 1 - at.ages(num_slots), axis=1, mode="clip")
+        extended = []
+        for layer, of_layer, cross in zip(self.layers, own, _cross(prompts), strict=True):
+            x, of_layer = layer.step(x, of_layer, cross, at, bias)
+            extended.append(of_layer)
+        return self.decoder_norm(x), extended
+
+    def follow(self, x: jax.Array, prompts: EncodedPrompts, num_members: int) -> jax.Array:
+        """Returns hidden states of whole embedded sequences `[batch, members*length, embed]`."""
+        length = x.shape[1] // num_members
+        mask = masks.causal_mask(length)[:, :, None, None]
+        bias = self.relpos_bias(length, length)[:, :, None, None]
+        for layer, cross in zip(self.layers, _cross(prompts), strict=True):
+            x = layer.follow(x, cross, mask, bias, num_members)
+        return self.decoder_norm(x)
+
+
+def _cross(prompts: EncodedPrompts) -> list[Part]:
+    mask = prompts.mask[:, None, None, None, None, :]
+    return [Part(of_layer, mask) for of_layer in prompts.keys_values]
 
 
 def _position_bias(config: T5Config, *, bidirectional: bool) -> RelativePositionBias:
@@ -418,14 +431,23 @@ class Transformer(nn.Module):
         mask = masks.encoder_mask(tokens, segment_ids)
         return self.encoder(self._embed(tokens), mask, kept or {})
 
-    def start(self, tokens: jax.Array, max_length: int) -> DecodeCache:
-        """Encodes `tokens` `[batch, length]` and returns the cache to decode from."""
-        return self.decoder.start(self.encode(tokens), masks.key_mask(tokens), max_length)
+    def prompts(self, tokens: jax.Array) -> EncodedPrompts:
+        """Encodes `tokens` `[batch, length]` and returns what decoding keeps of them."""
+        return self.decoder.prompts(self.encode(tokens), tokens > 0)
 
-    def step(self, tokens: jax.Array, cache: DecodeCache) -> tuple[jax.Array, DecodeCache]:
-        """Returns float32 logits `[batch, vocab]` after `tokens` `[batch]`, and the cache."""
-        x, cache = self.decoder.step(self._embed(tokens[:, None]), cache)
-        return self.logits(x)[:, 0], cache
+    def step(
+        self, tokens: jax.Array, prompts: EncodedPrompts, own: Sequence[KeysValues], at: At
+    ) -> tuple[jax.Array, list[KeysValues]]:
+        """Returns float32 logits `[batch, members, vocab]` after `tokens`, and the next `own`."""
+        x, own = self.decoder.step(self._embed(tokens), prompts, own, at)
+        return self.logits(x), own
+
+    def follow(self, tokens: jax.Array, prompts: EncodedPrompts) -> jax.Array:
+        """Returns hidden states `[batch, members, length, embed]` after each of `tokens`."""
+        batch, members, length = tokens.shape
+        x = self._embed(tokens.reshape(batch, members * length))
+        x = self.decoder.follow(x, prompts, members)
+        return x.reshape(batch, members, length, -1)
 
     def _embed(self, tokens: jax.Array) -> jax.Array:
         return constrain(self.token_embedder(tokens), _HIDDEN, self.rules)
