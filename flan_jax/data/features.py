@@ -1,69 +1,21 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Finite batches for evaluation: prompts to decode, and packed rows to measure a loss on.
+"""Finite batches for evaluation: packed rows to measure a loss on.
 
-Shapes are few and fixed, so that each compiles once: prompts are sorted by length and padded to
-one of the given lengths; a short last batch is filled up with empty rows.
+They are all of one shape, so that it compiles once: a short last batch is filled up with empty
+rows.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from flan_jax.collection.store import Store
-from flan_jax.core.errors import DataError, UsageError
+from flan_jax.core.errors import UsageError
 from flan_jax.data.packing import Batch
 from flan_jax.data.row_layouts import LAYOUTS, RowLayout
 
 WINDOW_EXAMPLES = 8192
-
-
-def eval_batches(
-    examples: Sequence[tuple[Hashable, np.ndarray]],
-    batch_size: int,
-    length_buckets: Sequence[int],
-) -> Iterator[dict[str, Any]]:
-    """Yields every example once, longest first, in batches of one length each.
-
-    Args:
-        examples: (id, input tokens) pairs.
-        batch_size: rows of every batch.
-        length_buckets: lengths to pad to; the longest must hold the longest example.
-
-    Yields:
-        `ids`: list of batch_size, None on rows that hold nothing;
-        `mask`: [batch_size] bool, False on rows that hold nothing;
-        `encoder_input_tokens`: [batch_size, one of length_buckets] int32, 0 on padding.
-
-    Raises:
-        DataError: an example is longer than every bucket; nothing is cut silently.
-    """
-    if batch_size <= 0 or not length_buckets or min(length_buckets) <= 0:
-        raise UsageError(
-            f"batch_size {batch_size} and length_buckets {list(length_buckets)} must be > 0"
-        )
-    buckets = np.sort(np.asarray(length_buckets))
-    lengths = np.array([len(tokens) for _, tokens in examples], np.int64)
-    if len(lengths) and lengths.max() > buckets[-1]:
-        name = examples[int(lengths.argmax())][0]
-        raise DataError(
-            f"example {name!r} has {lengths.max()} input tokens, the longest bucket is "
-            f"{buckets[-1]}; raise the inputs' feature length"
-        )
-    order = np.argsort(-lengths, kind="stable")
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        width = int(buckets[np.searchsorted(buckets, lengths[chosen[0]])])
-        tokens = np.zeros((batch_size, width), np.int32)
-        for row, example in enumerate(chosen):
-            tokens[row, : lengths[example]] = examples[example][1]
-        num_empty = batch_size - len(chosen)
-        yield {
-            "ids": [examples[example][0] for example in chosen] + [None] * num_empty,
-            "mask": np.arange(batch_size) < len(chosen),
-            "encoder_input_tokens": tokens,
-        }
 
 
 def loss_batches(

@@ -5,41 +5,32 @@
     OUT/predictions/<task>.jsonl    one line an example: prompt, prediction, answer, scores
     OUT/scores.csv                  one row a task and metric, and a mean row a group and metric
 
-The model is a function from prompt tokens to output tokens (`greedy` makes one), so anything that
-answers prompts can be evaluated. Prompts of all tasks are decoded together, sorted by length. No
-prompt is cut: one that is too long for the model gets an empty prediction, and is counted.
+The model is a function from prompt tokens to texts (`greedy` makes one), so anything that answers
+prompts can be evaluated. Prompts of all tasks are decoded together. No prompt is cut: one that is
+too long for the model gets an empty prediction, and is counted.
 """
 
 import dataclasses
-import functools
 import hashlib
 import itertools
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 
 from flan_jax.collection.store import Store
+from flan_jax.collection.vocabularies import Vocabulary
 from flan_jax.core import errors, files, ranges
-from flan_jax.core.progress import Progress, say
+from flan_jax.core.progress import say
 from flan_jax.core.tree import PyTree
-from flan_jax.data import features
 from flan_jax.evals import benchmark, metrics
 from flan_jax.evals import scores as scores_lib
+from flan_jax.inference.decode_config import DecodeConfig
+from flan_jax.inference.engine import Engine
+from flan_jax.models.model import Model
 
-# From prompt tokens [batch, length] int32 (0 on padding) to output tokens [batch, any length].
-Generate = Callable[[np.ndarray], Any]
-
-
-class Decoder(Protocol):
-    """What evaluation needs of a vocabulary."""
-
-    fingerprint: str
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Returns the text of ids up to the first EOS; padding gives nothing."""
-        ...
+# From prompts, int32 tokens each, to what the model says.
+Generate = Callable[[Sequence[np.ndarray]], Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,7 +42,7 @@ class EvalConfig:
     split: str = "validation"
     num_examples: int | None = None  # of each task, its first ones; None: all
     batch_size: int = 64
-    # Lengths that prompts are padded to; empty: a quarter, a half and all of the store's length.
+    # Lengths that prompts are padded to; empty: as `Engine` chooses.
     length_buckets: Sequence[int] = ()
     max_input_length: int | None = None  # what the model takes; None: the store's length
     model_name: str = "model"  # of the score rows
@@ -82,17 +73,32 @@ class Evaluation:
         }
 
 
-def greedy(model: Any, params: PyTree, *, max_length: int, eos_id: int) -> Generate:
+def greedy(
+    model: Model,
+    params: PyTree,
+    vocabulary: Vocabulary,
+    config: EvalConfig,
+    *,
+    max_input_length: int,
+    max_length: int,
+) -> Generate:
     """Returns the function that continues prompts with the likeliest token each time."""
-    from flan_jax.inference import decode
+    engine = Engine(
+        model, params, vocabulary, max_input_length=max_input_length, num_rows=config.batch_size,
+        length_buckets=config.length_buckets, with_logprobs=False,
+    )  # fmt: skip
 
-    return functools.partial(decode.greedy, model, params, max_length=max_length, eos_id=eos_id)
+    def generate(prompts: Sequence[np.ndarray]) -> list[str]:
+        answers = engine.generate(prompts, DecodeConfig(max_length=max_length), progress="eval")
+        return [answer.texts[0] for answer in answers]
+
+    return generate
 
 
 def evaluate(
     *,
     generate: Generate,
-    vocabulary: Decoder,
+    vocabulary: Vocabulary,
     store: Store,
     config: EvalConfig,
     out: str | Path,
@@ -102,7 +108,7 @@ def evaluate(
 
     Args:
         generate: the model.
-        vocabulary: turns its output tokens into text; must be the one the store was built with.
+        vocabulary: the model's; must be the one the store was built with.
         store: a built mixture.
         config: tasks, examples and batches.
         out: folder to write to; files of the same names are replaced.
@@ -131,14 +137,11 @@ def evaluate(
             f"eval: {too_long} of {len(prompts)} prompts are longer than {longest} tokens: not "
             "cut, scored as if answered with nothing"
         )
-    buckets = config.length_buckets or _default_buckets(longest)
-    outputs = predict(fitting, generate, batch_size=config.batch_size, length_buckets=buckets)
+    texts = generate([tokens for _, tokens in fitting])
+    outputs = dict(zip((key for key, _ in fitting), texts, strict=True))
     by_task = {}
     for task, plan in plans.items():
-        texts = [
-            vocabulary.decode(outputs[task, index]) if (task, index) in outputs else None
-            for index in range(_num_examples(store, config, task))
-        ]
+        texts = [outputs.get((task, index)) for index in range(_num_examples(store, config, task))]
         by_task[task] = _score_task(store, config.split, plan, texts, Path(out))
     rows = [
         scores_lib.Score(
@@ -152,34 +155,6 @@ def evaluate(
     rows += scores_lib.macro_means(rows)
     scores_lib.write_scores(Path(out) / "scores.csv", rows)
     return Evaluation(scores=tuple(rows), num_examples=len(prompts), num_too_long=too_long)
-
-
-def predict(
-    prompts: Sequence[tuple[Hashable, np.ndarray]],
-    generate: Generate,
-    *,
-    batch_size: int,
-    length_buckets: Sequence[int],
-) -> dict[Hashable, np.ndarray]:
-    """Returns id -> output tokens of each prompt, decoded in batches of like length.
-
-    Args:
-        prompts: (id, prompt tokens with EOS) pairs.
-        generate: the model.
-        batch_size: rows of a batch; the last is filled with empty rows.
-        length_buckets: lengths to pad to; each is one compilation.
-    """
-    outputs = {}
-    with Progress("eval", total=len(prompts), unit="example") as progress:
-        for batch in features.eval_batches(prompts, batch_size, length_buckets):
-            tokens = batch["encoder_input_tokens"]
-            # Rows that hold nothing repeat a prompt: without one they might not end for long.
-            tokens[~batch["mask"]] = tokens[0]
-            tokens = np.asarray(generate(tokens))
-            done = [(key, row) for key, row in zip(batch["ids"], tokens, strict=True)]
-            outputs |= {key: row for key, row in done if key is not None}
-            progress.advance(int(batch["mask"].sum()))
-    return outputs
 
 
 def _plans(store: Store, split: str, groups: benchmark.Groups) -> dict[str, benchmark.TaskScoring]:
@@ -259,7 +234,3 @@ def _rows(
 def _num_examples(store: Store, config: EvalConfig, task: str) -> int:
     num = store.task(task, config.split).num_examples
     return num if config.num_examples is None else min(num, config.num_examples)
-
-
-def _default_buckets(longest: int) -> tuple[int, ...]:
-    return tuple(sorted({-(-longest // parts) for parts in (4, 2, 1)}))

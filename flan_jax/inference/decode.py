@@ -17,11 +17,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from flan_jax.core import axes
 from flan_jax.core.tree import PyTree
 from flan_jax.inference.decode_config import RowSettings
 from flan_jax.inference.strategy import Answers, Strategy
 from flan_jax.models.cached_attention import At
 from flan_jax.models.model import Model
+from flan_jax.parallel.rules import constrain
 
 PAD_ID = 0
 
@@ -81,7 +83,7 @@ def start(
     shape = (batch_size, members, num_slots)
     slots = jnp.broadcast_to(jnp.arange(members, dtype=jnp.int32)[None, :, None], shape)
     prompts = jax.eval_shape(model.prompt_cache, params, jnp.zeros((batch_size, width), jnp.int32))
-    return State(
+    state = State(
         prompts=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), prompts),
         own=model.own_cache(batch_size, members, num_slots),
         last=jnp.zeros(shape[:2], jnp.int32),
@@ -93,6 +95,7 @@ def start(
         slot=jnp.zeros((), jnp.int32),
         ancestors=slots if reorders else None,
     )
+    return _laid(state, model)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "strategy"), donate_argnames=("state",))
@@ -137,7 +140,10 @@ def admit(
         return whole
 
     changed = jax.tree.map(put, old, new)
-    return dataclasses.replace(changed, own=state.own, slot=state.slot, ancestors=state.ancestors)
+    changed = dataclasses.replace(
+        changed, own=state.own, slot=state.slot, ancestors=state.ancestors
+    )
+    return _laid(changed, model)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "strategy"), donate_argnames=("state",))
@@ -199,7 +205,7 @@ def run(
         active = jnp.logical_not(jnp.all(before, axis=1))
         position = jnp.where(active, state.position + 1, state.position)
         full = (position >= settings.max_length)[:, None]
-        return State(
+        after = State(
             prompts=state.prompts,
             own=own,
             last=chosen,
@@ -210,7 +216,8 @@ def run(
             strategy=choice.state,
             slot=(state.slot + 1) % num_slots,
             ancestors=ancestors,
-        ), step + 1
+        )
+        return _laid(after, model), step + 1
 
     return jax.lax.while_loop(goes_on, one, (state, jnp.zeros((), jnp.int32)))[0]
 
@@ -253,6 +260,26 @@ def grown(strategy: Strategy, state: State, num_slots: int) -> State:
         slot=jnp.full((), old, jnp.int32),
         ancestors=None if ancestors is None else unrolled(ancestors, 2),
     )
+
+
+def _laid(state: State, model: Model) -> State:
+    """Lays out a state on the mesh, if there is one: what is large by rows and heads."""
+    if model.rules is None:
+        return state
+    heads = axes.HEADS if model.config.num_kv_heads > 1 else None
+
+    def by_row(leaf: jax.Array) -> jax.Array:
+        if leaf.ndim < 4:
+            return whole(leaf)
+        return constrain(leaf, (axes.BATCH, heads, *[None] * (leaf.ndim - 2)), model.rules)
+
+    def whole(leaf: jax.Array) -> jax.Array:  # the host of each process reads it
+        return constrain(leaf, (None,) * leaf.ndim, model.rules)
+
+    large = dict(prompts=state.prompts, own=state.own)
+    rest = dataclasses.replace(state, prompts=None, own=None)
+    laid = {name: jax.tree.map(by_row, tree) for name, tree in large.items()}
+    return dataclasses.replace(jax.tree.map(whole, rest), **laid)
 
 
 def _taken(array: jax.Array, parents: jax.Array) -> jax.Array:

@@ -11,13 +11,15 @@ rounding: sums of floats are not in the same order for every shape.
 import contextlib
 import dataclasses
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
+import jax
 import numpy as np
 
 from flan_jax.collection.vocabularies import Vocabulary
-from flan_jax.core import errors
+from flan_jax.core import axes, errors
 from flan_jax.core.progress import Progress
 from flan_jax.core.tree import PyTree
 from flan_jax.inference import sampling
@@ -163,8 +165,10 @@ class Engine:
         """Returns an empty lane for `num_prompts`, or for any number that come and go."""
         most = max(1, self.num_rows // num_members)
         needed = most if num_prompts is None else 1 << (num_prompts - 1).bit_length()
+        unit = self._num_parts()
         return Lane(
-            self.model, self.params, eos_id=self.eos_id, batch_size=min(most, needed),
+            self.model, self.params, eos_id=self.eos_id,
+            batch_size=-(-min(most, needed) // unit) * unit, unit=unit,
             num_members=num_members, num_beams=num_beams, buckets=self.buckets,
             with_logprobs=self.with_logprobs, configs=configs, prefix=prefix,
         )  # fmt: skip
@@ -274,6 +278,15 @@ class Engine:
             scores=tuple(scores),
             finish_reasons=tuple(reasons),
         )
+
+    def _num_parts(self) -> int:
+        """Returns over how many parts of the mesh a batch is laid out."""
+        rules = self.model.rules
+        if rules is None:
+            return 1
+        on = dict(rules.activations)[axes.BATCH] or ()
+        sizes = jax.sharding.get_abstract_mesh().shape
+        return math.prod(sizes[name] for name in ((on,) if isinstance(on, str) else on))
 
     def _num_shared(self, prompts: Sequence[np.ndarray]) -> int:
         """Returns how many tokens of all prompts are worth being read once."""

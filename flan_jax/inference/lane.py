@@ -65,6 +65,7 @@ class Lane:
         num_beams: int,
         buckets: Sequence[int],
         with_logprobs: bool,
+        unit: int = 1,
         configs: Sequence[DecodeConfig] = (),
         prefix: PyTree = (),
     ):
@@ -74,11 +75,12 @@ class Lane:
             model: from `Model.for_decoding`, with `params`.
             params: its parameters.
             eos_id: the token that ends an answer.
-            batch_size: number of rows.
+            batch_size: number of rows, a multiple of `unit`.
             num_members: of a row: its samples or beams.
             num_beams: of every request; 1: none.
             buckets: lengths that prompts are padded to, sorted.
             with_logprobs: whether log-probabilities are kept.
+            unit: over how many parts of the mesh rows are laid out.
             configs: of all requests to come, so that one program serves them; empty: as they come.
             prefix: what all prompts begin with, from `Model.prefix_cache`; requests leave it out.
         """
@@ -88,7 +90,8 @@ class Lane:
         self._configs = tuple(dict.fromkeys(configs))
         self._state: decode.State | None = None
         self._width = 0
-        self.refill = max(1, batch_size // 4)  # prompts that are admitted together
+        # Prompts that are admitted together.
+        self.refill = max(unit, batch_size // 4 // unit * unit)
         self.requests: list[Request | None] = [None] * batch_size
         self._stopped = np.zeros((batch_size, num_members), bool)
 

@@ -7,6 +7,7 @@ Parameters can be drawn, named, and stored with layers either way.
 
 import abc
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -148,20 +149,9 @@ class Model(abc.ABC):
         stay the same, and an accelerator reads half the bytes.
         """
         model = self.other_layout if self.config.scan_layers else self
-
-        def ready(params: PyTree) -> PyTree:
-            if self.config.scan_layers:
-                params = model.from_other_layout(params)
-            cast = {
-                path: leaf.astype(self.config.dtype)
-                for path, leaf in flatten(params).items()
-                if path.endswith("/kernel") and "logits_dense" not in path
-            }
-            return unflatten(flatten(params) | cast)
-
         # One in float32 with its layers apart is ready, and stays where it is.
         if self.config.scan_layers or self.config.dtype != "float32":
-            params = jax.jit(ready)(params)
+            params = _ready(self, params)
         return model, params
 
     def init(self, key: jax.Array) -> PyTree:
@@ -201,6 +191,19 @@ class Model(abc.ABC):
         """Calls a method of the network."""
         network = self.NETWORK(self.config, self.rules)
         return network.apply({"params": params}, *arguments, method=method)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _ready(model: Model, params: PyTree) -> PyTree:
+    """Returns the parameters of `Model.for_decoding`."""
+    if model.config.scan_layers:
+        params = model.other_layout.from_other_layout(params)
+    cast = {
+        path: leaf.astype(model.config.dtype)
+        for path, leaf in flatten(params).items()
+        if path.endswith("/kernel") and "logits_dense" not in path
+    }
+    return unflatten(flatten(params) | cast)
 
 
 def check_config(config: Any) -> None:

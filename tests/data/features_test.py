@@ -1,56 +1,12 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Finite batches: every example once, few shapes, padding marked."""
+"""Finite batches: every example once, rows of one shape."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from flan_jax.core.errors import DataError, UsageError
+from flan_jax.core.errors import UsageError
 from flan_jax.data import features
-
-
-@given(
-    st.lists(st.integers(1, 30), max_size=40),
-    st.integers(1, 9),
-    st.lists(st.integers(1, 29), max_size=3),
-)
-@settings(max_examples=50, deadline=None)
-def test_every_example_is_in_one_batch_padded_to_a_bucket(lengths, batch_size, buckets):
-    examples = [(f"id{i}", np.full(n, i + 1, np.int32)) for i, n in enumerate(lengths)]
-    batches = list(features.eval_batches(examples, batch_size, [*buckets, 30]))
-    found = {}
-    for batch in batches:
-        tokens, mask = batch["encoder_input_tokens"], batch["mask"]
-        assert len(batch["ids"]) == len(tokens) == len(mask) == batch_size
-        assert tokens.dtype == np.int32 and tokens.shape[1] in {*buckets, 30}
-        assert [name is not None for name in batch["ids"]] == mask.tolist()
-        assert not tokens[~mask].any()
-        longest = max(np.count_nonzero(tokens, axis=1))
-        assert tokens.shape[1] == min(b for b in [*buckets, 30] if b >= longest)
-        for name, row in zip(batch["ids"], tokens, strict=True):
-            if name is not None:
-                found[name] = row[row > 0].tolist()
-    assert found == {name: tokens.tolist() for name, tokens in examples}
-    assert sum(batch["mask"].sum() for batch in batches) == len(examples)
-    assert len(batches) == -(-len(examples) // batch_size)
-
-
-def test_the_longest_come_first():
-    examples = [(i, np.ones(n, int)) for i, n in enumerate([3, 9, 5])]
-    batches = features.eval_batches(examples, 1, [4, 8, 16])
-    assert [(b["ids"], b["encoder_input_tokens"].shape[1]) for b in batches] == [
-        ([1], 16), ([2], 8), ([0], 4),
-    ]  # fmt: skip
-
-
-def test_an_example_over_every_bucket_is_an_error():
-    with pytest.raises(DataError, match="example 'x' has 9 input tokens, the longest bucket is 8"):
-        next(features.eval_batches([("y", np.ones(3)), ("x", np.ones(9))], 2, [8, 4]))
-    with pytest.raises(UsageError, match="must be > 0"):
-        next(features.eval_batches([], 2, []))
-
 
 SIZES = {"a": {"validation": 30}, "b": {"train": 5}, "c": {"train": 3, "validation": 11}}
 NAMES = ("a", "b", "c")
