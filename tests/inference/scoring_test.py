@@ -1,0 +1,329 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Scores against full forward passes of one text each, whatever they are batched with."""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from flan_jax.convert import huggingface
+from flan_jax.convert.leaves import Arrays
+from flan_jax.core.errors import DataError, FlanError, UsageError
+from flan_jax.core.tree import flatten, unflatten
+from flan_jax.inference import scoring
+from flan_jax.inference.scoring import Score, Scorer, rank
+from flan_jax.models.decoder import DecoderLM
+from flan_jax.models.decoder_network import DecoderConfig
+from flan_jax.models.t5 import T5, T5Config
+from flan_jax.parallel import arrays, rules
+from tests.models.drawn import drawn_params
+from tests.models.one_device import mesh_of
+
+CONFIG = T5Config(
+    vocab_size=32, emb_dim=16, num_heads=4, head_dim=8, num_encoder_layers=1, num_decoder_layers=2,
+    mlp_dim=24, dtype="float32",
+)  # fmt: skip
+PALM = DecoderConfig(
+    vocab_size=32, emb_dim=16, num_heads=4, head_dim=8, num_layers=2, mlp_dim=24, dtype="float32"
+)
+LLAMA = dataclasses.replace(
+    PALM, num_kv_heads=2, block="serial", norm="rms", rotary_pairing="halves",
+    logits_via_embedding=False, scale_logits=False,
+)  # fmt: skip
+MODELS = {
+    "t5": T5(CONFIG),
+    "t5_scanned": T5(dataclasses.replace(CONFIG, scan_layers=True)),
+    "palm": DecoderLM(PALM),
+    "u_palm_scanned": DecoderLM(dataclasses.replace(PALM, prefix_lm=True, scan_layers=True)),
+    "llama": DecoderLM(LLAMA),
+}
+PROMPT_LENGTHS = (3, 16, 1, 7, 4, 5, 8, 12)
+CHOICE_LENGTHS = ((1, 2), (5,), (9, 1, 4), (3, 8, 8, 2), (13, 1), (1,), (9, 16), (2, 2, 2))
+
+
+def _params(model):
+    # PaLM scales its logits down, as its embedding is of size one.
+    is_palm = getattr(model.config, "scale_logits", False)
+    if not model.config.scan_layers:
+        return unflatten(drawn_params(model, unit_embedding=is_palm))
+    return model.from_other_layout(_params(model.other_layout))
+
+
+@functools.cache
+def _scored(name):
+    """Returns a model, its parameters, and the scores of all texts."""
+    model = MODELS[name]
+    params = _params(model)
+    return model, params, _scorer(model, params).score(*_texts())
+
+
+def _scorer(model, params):
+    """Returns one that scores all texts as one batch, so that it compiles one program."""
+    return Scorer(model, params, max_input_length=16, num_rows=8)
+
+
+def _texts():
+    rng = np.random.default_rng(0)
+    prompts = [rng.integers(2, 32, length) for length in PROMPT_LENGTHS]
+    choices = [[rng.integers(0, 32, n) for n in lengths] for lengths in CHOICE_LENGTHS]
+    return prompts, choices
+
+
+_apply = jax.jit(
+    lambda model, params, batch: model.apply(params, batch, train=False), static_argnums=0
+)
+
+
+def _by_full_forward(model, params, prompt, choice):
+    """Returns the log-probability of each token of one choice; one forward pass, no cache."""
+    row, n = np.zeros((1, 48), np.int32), len(choice)
+    if isinstance(model, T5):
+        inputs, begin = np.zeros((1, 16), np.int32), 0
+        inputs[0, : len(prompt)] = prompt
+        row[0, 1:n] = choice[:-1]
+        batch = {"encoder_input_tokens": inputs, "decoder_input_tokens": row}
+    else:
+        begin = len(prompt)
+        row[0, 1 : 1 + begin] = prompt
+        row[0, 1 + begin : begin + n] = choice[:-1]
+        prefix = (np.arange(48) <= begin)[None].astype(np.int32)
+        batch = {"decoder_input_tokens": row, "decoder_causal_attention": prefix}
+    logits = np.asarray(_apply(model, params, batch), np.float64)[0, begin : begin + n]
+    return logits[np.arange(n), choice] - np.log(np.exp(logits).sum(axis=-1))
+
+
+def _assert_equal(scores, others):
+    for row, other_row in zip(scores, others, strict=True):
+        for score, other in zip(row, other_row, strict=True):
+            logprobs = getattr(other, "token_logprobs", other)
+            assert score.token_logprobs.dtype == np.float32
+            assert score.token_logprobs.shape == logprobs.shape
+            np.testing.assert_allclose(score.token_logprobs, logprobs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_scores_are_those_of_full_forward_passes(name):
+    model, params, scores = _scored(name)
+    prompts, choices = _texts()
+    want = [
+        [_by_full_forward(model, params, prompt, choice) for choice in of_prompt]
+        for prompt, of_prompt in zip(prompts, choices, strict=True)
+    ]
+    assert np.ptp(np.concatenate(sum(want, []))) > 2, "alike scores would test nothing"
+    _assert_equal(scores, want)
+
+
+@pytest.mark.parametrize("name", ["t5", "u_palm_scanned"])
+def test_neither_batch_nor_order_nor_padding_changes_a_score(name):
+    model, params, scores = _scored(name)
+    prompts, choices = _texts()
+    order = np.random.default_rng(1).permutation(len(prompts))
+    other = Scorer(model, params, max_input_length=19, num_rows=4, length_buckets=[5])
+    shuffled = other.score([prompts[i] for i in order], [choices[i][::-1] for i in order])
+    _assert_equal(shuffled, [scores[i][::-1] for i in order])
+    alone = Scorer(model, params, max_input_length=16, num_rows=1)
+    _assert_equal(alone.score(prompts[3:4], [choices[3][1:2]]), [scores[3][1:2]])
+
+
+def test_the_parts_that_are_computed_at_a_time_change_no_score():
+    model, rng = MODELS["t5"], np.random.default_rng(2)
+    prompts, choices = rng.integers(2, 32, (2, 6)), rng.integers(0, 32, (2, 5, 7))
+    ready = model.for_decoding(_params(model))
+    whole, *others = (
+        scoring.token_logprobs(
+            *ready, prompts, choices, positions_at_once=positions, logits_at_once=logits
+        )
+        for positions, logits in ((10**6, 10**6), (30, 6), (1, 1))
+    )
+    for got in others:
+        assert got.shape == choices.shape
+        np.testing.assert_allclose(got, whole, rtol=1e-5, atol=1e-5)
+
+
+def _lowered(model, shape_of_prompts, shape_of_choices):
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    tokens = (jax.ShapeDtypeStruct(s, np.int32) for s in (shape_of_prompts, shape_of_choices))
+    return scoring.token_logprobs.lower(model, shapes, *tokens)
+
+
+@pytest.mark.parametrize("name", ["t5", "palm"])
+def test_the_logits_are_never_held_all_at_once(name):
+    config = dataclasses.replace(MODELS[name].config, vocab_size=8192)
+    lowered = _lowered(type(MODELS[name])(config), (4, 8), (4, 64, 16))
+    whole = 4 * 64 * 16 * 8192 * 4
+    # Of 8 parts, the compiler holds one up to three times.
+    assert lowered.compile().memory_analysis().temp_size_in_bytes < 0.4 * whole
+
+
+@pytest.mark.parametrize("name", ["t5", "palm"])
+def test_more_choices_do_not_read_the_prompt_again(name):
+    one, eight = (
+        _lowered(MODELS[name], (2, 128), (2, members, 8)).cost_analysis()["flops"]
+        for members in (1, 8)
+    )
+    assert eight < 2 * one
+
+
+def test_few_programs_and_the_least_bucket_that_holds_a_prompt():
+    model = DecoderLM(dataclasses.replace(PALM, num_layers=1))  # programs of this test alone
+    scorer = Scorer(model, _params(model), max_input_length=12, num_rows=2, length_buckets=[6])
+
+    def programs(prompt_lengths, choice_lengths):
+        before = scoring.token_logprobs._cache_size()
+        choices = [[5] * n for n in choice_lengths]
+        scorer.score([[3] * n for n in prompt_lengths], [choices] * len(prompt_lengths))
+        return scoring.token_logprobs._cache_size() - before
+
+    assert programs([6, 1, 3], [1, 8, 2, 5]) == 1  # two batches of one shape
+    assert programs([6, 6, 6, 6, 2], [3, 1, 1]) == 0  # padded in number and length
+    assert programs([7, 5], [1, 1, 1]) == 1  # the next bucket
+    assert programs([12, 9], [1, 1, 1, 1]) == 0
+    assert programs([5, 5], [1, 9, 1]) == 1  # longer choices
+    assert programs([5, 5], [16, 9, 1, 1]) == 0
+    assert programs([5], [16, 9, 1, 1]) == 1  # a prompt alone has a row alone
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "with_rules"),
+    [("t5", "fsdp_tensor", True), ("llama", "tensor", False)],
+)
+def test_devices_of_a_mesh_share_the_work_and_each_has_the_scores(name, preset, with_rules):
+    prompts, choices = _texts()
+    model, chosen, mesh = MODELS[name], rules.preset(preset), mesh_of((1, 4, 2))
+    params = _params(model)
+    want = _scorer(model, params).score(prompts, choices)
+    model = dataclasses.replace(model, rules=chosen if with_rules else None)
+    shardings = arrays.params_sharding(params, model.logical_axes(), chosen, mesh)
+    with jax.set_mesh(mesh):
+        sharded = jax.device_put(params, shardings)
+        got = _scorer(model, sharded).score(prompts, choices)
+        tokens = np.ones((8, 4, 16), np.int32)  # the same program
+        logprobs = scoring.token_logprobs(*model.for_decoding(sharded), tokens[:, 0], tokens)
+    _assert_equal(got, want)
+    assert logprobs.sharding.is_fully_replicated
+
+
+def test_a_score_sums_and_averages_its_tokens():
+    score = Score(np.log(np.array([0.5, 0.25, 0.5], np.float32)))
+    assert score.num_tokens == 3
+    assert score.logprob == pytest.approx(math.log(1 / 16))
+    assert score.mean == pytest.approx(math.log(1 / 16) / 3)
+    assert score.perplexity == pytest.approx(16 ** (1 / 3))
+    assert Score(np.array([-2000.0], np.float32)).perplexity == math.inf
+
+
+def test_rank_takes_the_likeliest_or_the_likeliest_per_token():
+    short, long, same = (
+        Score(np.array(logprobs, np.float32))
+        for logprobs in ([-1.0], [-0.75, -0.75], [-0.25, -0.75])
+    )
+    assert rank([long, short]) == 1
+    assert rank([long, short], "sum") == 1
+    assert rank([short, long], "mean") == 1
+    assert rank([long, short, same]) == 1, "the first among equals"
+    assert rank([long, short, same], "mean") == 2
+
+
+def test_perplexity_weighs_each_token_alike():
+    scores = [Score(np.log(np.array(p, np.float32))) for p in ([0.5] * 3, [1 / 32])]
+    got = scoring.perplexity(iter(scores))
+    assert got.value == pytest.approx(4.0)  # 2^-8 over four tokens
+    assert (got.num_tokens, got.num_texts) == (4, 2)
+
+
+def test_progress_is_shown_when_asked(capsys):
+    model = MODELS["palm"]
+    scorer = _scorer(model, _params(model))
+    scorer.score(*_texts())
+    assert capsys.readouterr().err == ""
+    scorer.score(*_texts(), progress="rank")
+    assert "rank: 8/8" in capsys.readouterr().err
+
+
+def test_nothing_to_score_gives_nothing():
+    model = MODELS["palm"]
+    assert Scorer(model, _params(model), max_input_length=4).score([], []) == []
+
+
+@pytest.mark.parametrize(
+    ("prompts", "choices", "error", "message"),
+    [
+        ([[3]], [], UsageError, "1 prompts but choices for 0; pass a list"),
+        ([[3], [4]], [[[5]], []], UsageError, "prompt 1 has no choices; give it one"),
+        ([[3]], [[[5], []]], UsageError, "choice 1 of prompt 0 is empty; give it a token"),
+        ([[3], [4] * 17], [[[5]]] * 2, DataError, "prompt 1 has 17 tokens, max_input_length is 16"),
+        ([[3, 32]], [[[5]]], UsageError, "prompt 0 .* ids from 3 to 32, the model's are 0 to 31"),
+        ([[3]], [[[5], [-1]]], UsageError, "prompt 0 .* ids from -1 to 5"),
+    ],
+)
+def test_misuse_is_named(prompts, choices, error, message):
+    model = MODELS["palm"]
+    with pytest.raises(error, match=message):
+        _scorer(model, _params(model)).score(prompts, choices)
+
+
+def test_other_misuse_is_named():
+    model = MODELS["t5"]
+    params = _params(model)
+    with pytest.raises(DataError, match="prompt 0 is empty; an encoder needs a token"):
+        Scorer(model, params, max_input_length=16).score([[]], [[[5]]])
+    with pytest.raises(UsageError, match="Scorer.max_input_length must be >= 1, got 0"):
+        Scorer(model, params, max_input_length=0)
+    with pytest.raises(UsageError, match="Scorer.length_buckets must be >= 1, got 0"):
+        Scorer(model, params, max_input_length=4, length_buckets=[3, 0])
+    score = Score(np.zeros(1, np.float32))
+    with pytest.raises(UsageError, match="unknown normalization 'means'; did you mean 'mean'?"):
+        rank([score], "means")
+    with pytest.raises(UsageError, match="rank: there are no scores"):
+        rank([])
+    with pytest.raises(UsageError, match="perplexity: there are no texts"):
+        scoring.perplexity([])
+
+
+def test_a_score_that_is_no_number_is_an_error():
+    model = MODELS["palm"]
+    broken = jax.tree.map(lambda leaf: leaf * np.nan, _params(model))
+    with pytest.raises(FlanError, match=r"choice 0 of prompt \d is not a number; see whether"):
+        _scorer(model, broken).score(*_texts())
+
+
+def test_a_decoder_scores_texts_without_a_prompt():
+    model, params, scores = _scored("palm")
+    prompts, choices = _texts()
+    got = _scorer(model, params).score([prompts[0], prompts[1], [], *prompts[3:]], choices)
+    _assert_equal(got[2:3], [[_by_full_forward(model, params, [], c) for c in choices[2]]])
+    _assert_equal(got[:2] + got[3:], scores[:2] + scores[3:])
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["t5", "llama"])
+def test_perplexity_is_that_of_transformers(name, tmp_path):
+    torch = pytest.importorskip("torch", reason="compares with transformers")
+    transformers = pytest.importorskip("transformers", reason="compares with transformers")
+    model, (prompts, choices) = MODELS[name], _texts()
+    params = _params(model)
+    huggingface.write(tmp_path / "hf", Arrays(flatten(params)), model.config)
+    kind = "AutoModelForSeq2SeqLM" if name == "t5" else "AutoModelForCausalLM"
+    theirs = getattr(transformers, kind).from_pretrained(tmp_path / "hf").eval()
+
+    def loss(prompt, text):
+        # A decoder-only model of ours begins with token 0, and predicts the first from it.
+        inputs, labels = prompt, text
+        if name == "llama":
+            inputs, labels = np.concatenate([[0], prompt, text]), text
+            labels = np.concatenate([np.full(len(inputs) - len(text), -100), text])
+        rows = (torch.tensor(x, dtype=torch.long)[None] for x in (inputs, labels))
+        with torch.no_grad():
+            return theirs(**dict(zip(("input_ids", "labels"), rows, strict=True))).loss.item()
+
+    texts = [[of_prompt[0]] for of_prompt in choices]
+    scores = [row[0] for row in _scorer(model, params).score(prompts, texts)]
+    losses = [loss(prompt, text) for prompt, (text,) in zip(prompts, texts, strict=True)]
+    np.testing.assert_allclose([-score.mean for score in scores], losses, rtol=1e-5)
+    num_tokens = [len(text) for (text,) in texts]
+    want = math.exp(np.average(losses, weights=num_tokens))
+    assert scoring.perplexity(scores).value == pytest.approx(want, rel=1e-5)
