@@ -10,19 +10,16 @@ rounding: sums of floats are not in the same order for every shape.
 
 import contextlib
 import dataclasses
-import itertools
-import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-import jax
 import numpy as np
 
 from flan_jax.collection.vocabularies import Vocabulary
-from flan_jax.core import axes, errors
+from flan_jax.core import errors
 from flan_jax.core.progress import Progress
 from flan_jax.core.tree import PyTree
-from flan_jax.inference import sampling
+from flan_jax.inference import sampling, shapes
 from flan_jax.inference.decode_config import DecodeConfig
 from flan_jax.inference.lane import Lane, Request
 from flan_jax.inference.stopping import first_stop
@@ -76,7 +73,7 @@ class Engine:
         self.model, self.params = model.for_decoding(params)
         self.vocabulary, self.eos_id = vocabulary, vocabulary.eos_id
         self.max_input_length, self.num_rows = max_input_length, num_rows
-        self.buckets = tuple(sorted(length_buckets)) or _default_buckets(max_input_length)
+        self.buckets = tuple(sorted(length_buckets)) or shapes.default_buckets(max_input_length)
         self.with_logprobs = with_logprobs
         if self.buckets[-1] < max_input_length:
             raise errors.UsageError(
@@ -164,11 +161,11 @@ class Engine:
     ) -> Lane:
         """Returns an empty lane for `num_prompts`, or for any number that come and go."""
         most = max(1, self.num_rows // num_members)
-        needed = most if num_prompts is None else 1 << (num_prompts - 1).bit_length()
-        unit = self._num_parts()
+        needed = most if num_prompts is None else num_prompts
         return Lane(
             self.model, self.params, eos_id=self.eos_id,
-            batch_size=-(-min(most, needed) // unit) * unit, unit=unit,
+            batch_size=shapes.num_rows(needed, most, self.model.rules),
+            unit=shapes.num_parts(self.model.rules),
             num_members=num_members, num_beams=num_beams, buckets=self.buckets,
             with_logprobs=self.with_logprobs, configs=configs, prefix=prefix,
         )  # fmt: skip
@@ -279,15 +276,6 @@ class Engine:
             finish_reasons=tuple(reasons),
         )
 
-    def _num_parts(self) -> int:
-        """Returns over how many parts of the mesh a batch is laid out."""
-        rules = self.model.rules
-        if rules is None:
-            return 1
-        on = dict(rules.activations)[axes.BATCH] or ()
-        sizes = jax.sharding.get_abstract_mesh().shape
-        return math.prod(sizes[name] for name in ((on,) if isinstance(on, str) else on))
-
     def _num_shared(self, prompts: Sequence[np.ndarray]) -> int:
         """Returns how many tokens of all prompts are worth being read once."""
         if not self.model.has_prefix_cache or len(prompts) < 2:
@@ -298,11 +286,6 @@ class Engine:
         differ = [np.flatnonzero(prompt[:shortest] != first) for prompt in prompts[1:]]
         num = min([shortest, *(int(where[0]) for where in differ if len(where))])
         return num if num >= LEAST_PREFIX else 0
-
-
-def _default_buckets(longest: int) -> tuple[int, ...]:
-    sizes = itertools.takewhile(lambda size: size < longest, (64 << i for i in range(32)))
-    return (*sizes, longest)
 
 
 @contextlib.contextmanager
