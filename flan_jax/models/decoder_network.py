@@ -216,8 +216,8 @@ class KnownPrompts:
     prefix: Sequence[KeysValues] = ()
 
     def widened(self, length: int) -> Self:
-        """Returns them with padding up to `length`."""
-        more = length - self.keys_values[0][0].shape[2]
+        """Returns them with room for prompts of `length` tokens, and what a row begins with."""
+        more = 1 + length - self.keys_values[0][0].shape[2]
         keys_values = cached_attention.with_slots(self.keys_values, more)
         return dataclasses.replace(self, keys_values=keys_values)
 
