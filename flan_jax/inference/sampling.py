@@ -359,7 +359,7 @@ def _pick(weights: jax.Array, uniform: jax.Array) -> jax.Array:
     above = (sums > uniform[..., None] * total) | (sums == total)
     last = weights.shape[-1] - 1
     places = jnp.arange(last + 1, dtype=jnp.int32).reshape((1,) * (weights.ndim - 1) + (-1,))
-    return jnp.min(jnp.where(above & (weights > 0), places, last), axis=-1)
+    return jnp.min(jnp.where(above, places, last), axis=-1)
 
 
 def _block_at(blocks: jax.Array, index: jax.Array) -> jax.Array:

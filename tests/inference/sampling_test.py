@@ -227,13 +227,18 @@ def test_extreme_temperatures():
 
 def test_a_weight_of_zero_is_never_picked():
     rng = np.random.default_rng(0)
-    weights = rng.uniform(size=(500, 37)).astype(np.float32) * (rng.uniform(size=(500, 37)) < 0.3)
+    weights = rng.uniform(size=(500, 1004)).astype(np.float32)
+    weights[rng.uniform(size=weights.shape) < 0.7] = 0
     weights[:, 5] = 1e-20  # a positive one that rounding swallows
     weights[:100] = 0
-    weights[np.arange(100), rng.integers(0, 37, 100)] = 1e-30
-    for uniform in (0.0, 0.5, 1 - 2.0**-24, 1.0):
-        picked = sampling._pick(jnp.asarray(weights), jnp.full(500, uniform, jnp.float32))
-        assert (weights[np.arange(500), np.asarray(picked)] > 0).all()
+    weights[np.arange(100), rng.integers(0, 1004, 100)] = 1e-30
+    # Sums of many are not rounded alike: that before a weight of 0 may be below that after it.
+    sums = np.asarray(jnp.cumsum(jnp.asarray(weights), axis=-1))
+    at_sums = [sums[:, at] / sums[:, -1] for at in rng.integers(0, 1004, 50)]
+    for uniform in (0.0, 0.5, 1 - 2.0**-24, 1.0, *at_sums):
+        uniforms = jnp.full(500, uniform, jnp.float32)
+        picked = np.asarray(sampling._pick(jnp.asarray(weights), uniforms))
+        assert (weights[np.arange(500), picked] > 0).all()
 
 
 def test_logprobs_are_of_the_model_alone():
