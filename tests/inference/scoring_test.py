@@ -150,13 +150,23 @@ def _lowered(model, shape_of_prompts, shape_of_choices):
     return scoring.token_logprobs.lower(model, shapes, *tokens)
 
 
+def _num_bytes(lowered):
+    """Returns what a program needs besides its arguments and results."""
+    return lowered.compile().memory_analysis().temp_size_in_bytes
+
+
 @pytest.mark.parametrize("name", ["t5", "palm"])
 def test_the_logits_are_never_held_all_at_once(name):
     config = dataclasses.replace(MODELS[name].config, vocab_size=8192)
     lowered = _lowered(type(MODELS[name])(config), (4, 8), (4, 64, 16))
     whole = 4 * 64 * 16 * 8192 * 4
-    # Of 8 parts, the compiler holds one up to three times.
-    assert lowered.compile().memory_analysis().temp_size_in_bytes < 0.4 * whole
+    assert _num_bytes(lowered) < 0.4 * whole  # of 8 parts, one up to three times
+
+
+def test_many_choices_do_not_look_at_the_prompt_all_at_once():
+    lowered = _lowered(MODELS["t5"], (4, 256), (4, 1024, 8))
+    attention = 4 * 1024 * 8 * 256 * CONFIG.num_heads * 4
+    assert _num_bytes(lowered) < 0.4 * attention  # of 8 parts, one up to three times
 
 
 @pytest.mark.parametrize("name", ["t5", "palm"])
