@@ -180,8 +180,8 @@ def test_smollm2_gives_the_logits_of_transformers(tmp_path):
     import jax
 
     from flan_jax.core.tree import unflatten
-    from flan_jax.inference.decode import greedy
     from flan_jax.models.decoder import DecoderLM
+    from tests.inference.tiny_models import greedy
 
     path = smollm2.gguf_file()
     checkpoint = gguf.read(path)

@@ -14,10 +14,10 @@ from flan_jax.convert.huggingface_llama import BLOCK
 from flan_jax.convert.leaves import Arrays, laid_out
 from flan_jax.core.errors import UsageError
 from flan_jax.core.tree import flatten, unflatten
-from flan_jax.inference.decode import greedy
 from flan_jax.models.decoder import DecoderLM
 from flan_jax.models.decoder_network import DecoderConfig
 from tests.convert.safetensors_files import make_folder, parse
+from tests.inference.tiny_models import greedy
 
 JSON = {
     "model_type": "llama",

@@ -11,8 +11,8 @@ import pytest
 from flan_jax.convert import huggingface
 from flan_jax.convert.leaves import Arrays, laid_out
 from flan_jax.core.tree import flatten, unflatten
-from flan_jax.inference.decode import greedy
 from flan_jax.models.t5 import T5, T5Config
+from tests.inference.tiny_models import greedy
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

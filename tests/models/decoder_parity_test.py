@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from flan_jax.core.tree import unflatten
-from flan_jax.inference.decode import greedy
 from flan_jax.models.decoder import DecoderLM
 from flan_jax.models.decoder_network import DecoderConfig
+from tests.inference.tiny_models import greedy
 from tests.models.drawn import drawn_params
 
 torch = pytest.importorskip("torch")

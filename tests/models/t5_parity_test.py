@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from flan_jax.core.tree import unflatten
-from flan_jax.inference.decode import greedy
 from flan_jax.models.t5 import T5, T5Config
+from tests.inference.tiny_models import greedy
 from tests.models.drawn import drawn_params
 
 torch = pytest.importorskip("torch")
