@@ -5,7 +5,7 @@
 import jax
 import jax.numpy as jnp
 
-BLOCK = 128  # columns
+BLOCK = 32  # columns; measured among 16 to 128, for vocabularies of 32,128
 
 
 def top_k(x: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
