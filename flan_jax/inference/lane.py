@@ -88,12 +88,19 @@ class Lane:
         self._eos_id, self._num_members, self._num_beams = eos_id, num_members, num_beams
         self._buckets, self._with_logprobs = tuple(buckets), with_logprobs
         self._configs = tuple(dict.fromkeys(configs))
+        self._most_rows, self._unit = batch_size, unit
+        self._empty()
+
+    def _empty(self) -> None:
         self._state: decode.State | None = None
         self._width = 0
-        # Prompts that are admitted together.
-        self.refill = max(unit, batch_size // 4 // unit * unit)
-        self.requests: list[Request | None] = [None] * batch_size
-        self._stopped = np.zeros((batch_size, num_members), bool)
+        self.requests: list[Request | None] = []
+        self._stopped = np.zeros((0, self._num_members), bool)
+
+    @property
+    def refill(self) -> int:
+        """Prompts that are admitted together."""
+        return max(self._unit, len(self.requests) // 4 // self._unit * self._unit)
 
     @property
     def num_active(self) -> int:
@@ -103,10 +110,11 @@ class Lane:
     @property
     def num_free(self) -> int:
         """Rows that wait for a prompt."""
-        return len(self.requests) - self.num_active
+        return self._most_rows - self.num_active
 
     def admit(self, requests: Sequence[Request]) -> None:
         """Gives free rows to requests, of which there are at most as many."""
+        self._make_rows(self.num_active + len(requests))
         free = [row for row, request in enumerate(self.requests) if request is None]
         rows = dict(zip(requests, free, strict=False))
         for row in rows.values():
@@ -131,7 +139,6 @@ class Lane:
 
         What they hold is still theirs until `release`.
         """
-        longest = max(request.config.max_length for request in self.requests if request)
         self._state = decode.run(
             self._model, self._strategy, self._params, self._state, self._prefix,
             self._settings(), self._stopped, np.int32(num_steps), np.int32(least_active),
@@ -141,7 +148,7 @@ class Lane:
         going = [r for r, request in enumerate(self.requests) if request and r not in done]
         num_slots = self._state.num_slots
         if any(position[row] >= num_slots for row in going):
-            more = min(2 * num_slots, longest)
+            more = self._useful_slots(2 * num_slots)
             self._state = decode.grown(self._strategy, self._state, more)
         return done
 
@@ -164,7 +171,7 @@ class Lane:
         self.requests[row] = None
         self._stopped[row] = True
         if not self.num_active:
-            self._state, self._width = None, 0  # the next prompts may be short again
+            self._empty()  # the next prompts may be few and short again
 
     @property
     def _strategy(self) -> Strategy:
@@ -176,21 +183,42 @@ class Lane:
             with_logprobs=self._with_logprobs,
         )
 
+    def _make_rows(self, num: int) -> None:
+        """Makes sure that there are `num` rows: all there may be, or if requests come and go few.
+
+        Every row is computed, at work or not; four times as many each, as each is a compilation.
+        """
+        size = self._most_rows if self._configs else self._unit
+        while size < num:
+            size = min(4 * size, self._most_rows)
+        more = size - len(self.requests)
+        if more <= 0:
+            return
+        self.requests += [None] * more
+        self._stopped = np.pad(self._stopped, ((0, more), (0, 0)))
+        if self._state is not None:
+            self._state = decode.enlarged(self._state, size)
+
     def _make_room(self, width: int) -> None:
         """Makes or widens the state, so that it takes prompts of `width` tokens."""
         if self._state is None:
-            longest = max(request.config.max_length for request in self.requests if request)
             self._state, self._width = (
                 decode.start(
                     self._model, self._strategy, self._params,
                     batch_size=len(self.requests), width=width,
-                    num_slots=min(FIRST_SLOTS, longest), with_logprobs=self._with_logprobs,
+                    num_slots=self._useful_slots(FIRST_SLOTS), with_logprobs=self._with_logprobs,
                     reorders=self._num_beams > 1,
                 ),
                 width,
             )  # fmt: skip
         elif width > self._width:
             self._state, self._width = decode.widened(self._state, width), width
+
+    def _useful_slots(self, num: int) -> int:
+        """Returns `num` slots for answers, or fewer where no request to come has use for them."""
+        if not self._configs:  # another number is another compilation
+            return num
+        return min(num, max(config.max_length for config in self._configs))
 
     def _settings(self) -> RowSettings:
         """Returns what the rows ask for; of free rows anything."""
