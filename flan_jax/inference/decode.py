@@ -5,7 +5,8 @@
 A program has a fixed number of rows, a prompt each, with the answers to it as members. All state
 has the rows first, so that a finished row is given to the next prompt while the others go on. What
 is kept of prompts and of the answers lies in slots (`models/cached_attention.py`), of which there
-are few at first: `widened` makes room for longer prompts, `grown` for longer answers.
+are few at first: `widened` makes room for longer prompts, `grown` for longer answers, and
+`enlarged` for more rows.
 
 The host side, which knows prompts and requests, is `inference/lane.py`.
 """
@@ -233,6 +234,19 @@ def answers(strategy: Strategy, state: State, settings: RowSettings) -> Answers:
 def widened(state: State, width: int) -> State:
     """Returns `state` with room for prompts of `width` tokens."""
     return dataclasses.replace(state, prompts=state.prompts.widened(width))
+
+
+@functools.partial(jax.jit, static_argnames=("batch_size",))
+def enlarged(state: State, batch_size: int) -> State:
+    """Returns `state` with `batch_size` rows, the new ones empty."""
+    more = batch_size - len(state.position)
+
+    def pad(leaf: jax.Array) -> jax.Array:
+        return jnp.pad(leaf, [(0, more), *[(0, 0)] * (leaf.ndim - 1)])
+
+    larger = jax.tree.map(pad, dataclasses.replace(state, slot=None))
+    ended = jnp.pad(state.ended, ((0, more), (0, 0)), constant_values=True)
+    return dataclasses.replace(larger, slot=state.slot, ended=ended)
 
 
 @functools.partial(jax.jit, static_argnames=("strategy", "num_slots"))
