@@ -42,13 +42,14 @@ CONFIGURABLES = {
     "TrainConfig": "flan_jax.training.loop:TrainConfig",
     "train": "flan_jax.jobs:train",
     "evaluate": "flan_jax.jobs:evaluate",
-    "infer": "flan_jax.jobs:infer",
+    "infer": "flan_jax.predicting:load",
+    "DecodeConfig": "flan_jax.inference.decode_config:DecodeConfig",
     "EvalConfig": "flan_jax.evals.runner:EvalConfig",
     "Sweep": "flan_jax.jobs:Sweep",
 }
 
 # What commands call; a binding that none of them reaches is never used.
-ROOTS = ("build", "train", "evaluate", "infer", "Sweep")
+ROOTS = ("build", "train", "evaluate", "infer", "DecodeConfig", "Sweep")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,6 +28,7 @@ class Source:
 
     path: str
     leaves: Leaves
+    format: str = ""  # of `READERS`
     step: int = 0  # total step
     config: Any = None  # the model's configuration, such as a T5Config, where it is known
     info: dict[str, Any] = dataclasses.field(default_factory=dict)  # what ours says of itself
@@ -64,15 +65,10 @@ def open_source(path: str, name: str = "", place: str = "--checkpoint") -> Sourc
                 f"{place} {path!r}: no checkpoint of a known format ({', '.join(READERS)}); give "
                 "the folder of one"
             )
-    source = READERS[name].read(path)
+    source = dataclasses.replace(READERS[name].read(path), format=name)
     if not source.leaves.shapes:
         raise FlanError(f"{source.path} holds no parameters")
     check_whole(source.leaves.shapes)
-    num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in source.leaves.shapes.values())
-    say(
-        f"checkpoint {source.path} ({name}), step {source.step}: {len(source.leaves.shapes)} "
-        f"arrays, {num_bytes / 1e9:.3g} GB"
-    )
     return source
 
 
@@ -95,6 +91,11 @@ def _read_ours(path: str) -> Source:
     info = checkpoints.read_config(folder)
     step = checkpoints.step_of(folder)
     return Source(folder, leaves, step=step, info=info, config=_read_model(info.get("model")))
+
+
+def describe_model(config: Any) -> dict[str, Any]:
+    """Returns what a checkpoint of ours keeps of its model, under the name `model`."""
+    return {type(config).__name__: dataclasses.asdict(config)}
 
 
 def _read_model(model: dict[str, Any] | None) -> Any:

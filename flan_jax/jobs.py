@@ -8,18 +8,15 @@ part that does the work. Commands and sweeps call jobs; nothing here parses argu
 
 import dataclasses
 import functools
-import json
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
 import flan_jax
-from flan_jax.collection.store import Store, check_feature_lengths, read_manifest
+from flan_jax import formats, predicting
+from flan_jax.collection.store import Store, read_manifest
 from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
 from flan_jax.core import errors, files, modules, settings
 from flan_jax.core.progress import say
@@ -28,13 +25,13 @@ from flan_jax.data import features, seqio_loader
 from flan_jax.data.loader import TrainInput
 from flan_jax.data.row_layouts import LAYOUTS
 from flan_jax.data.seqio_loader import SeqioInput
-from flan_jax.evals import runner
+from flan_jax.evals import benchmark, runner
 from flan_jax.evals.runner import EvalConfig, Evaluation
 from flan_jax.models.model import Model
 from flan_jax.parallel import arrays, hosts
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.rules import preset
-from flan_jax.training import checkpoints, layouts, loop
+from flan_jax.training import checkpoints, loop
 from flan_jax.training.loop import TrainConfig, TrainResult
 
 EVAL_FOLDER = "eval"
@@ -187,7 +184,8 @@ def train(
             **arrays.place(model.rules or preset(config.rules), make_mesh(config.mesh)),
         )
     if evaluation is not None:
-        eval_fn = _Evaluator(model, store, evaluation, Path(config.model_dir) / EVAL_FOLDER)
+        laid_out = dataclasses.replace(model, rules=model.rules or preset(config.rules))
+        eval_fn = _Evaluator(laid_out, store, evaluation, Path(config.model_dir) / EVAL_FOLDER)
     return loop.train(
         model=model,
         data=data,
@@ -197,6 +195,7 @@ def train(
         info={
             "gin": operative_config(),
             "code_version": flan_jax.__version__,
+            "model": formats.describe_model(model.config),
             "vocabulary": store.vocabulary,
         },
     )
@@ -240,6 +239,7 @@ def _train_on_seqio(
         info={
             "gin": operative_config(),
             "code_version": flan_jax.__version__,
+            "model": formats.describe_model(model.config),
             "vocabulary": vocabulary,
         },
     )
@@ -268,90 +268,18 @@ def evaluate(
         step: their total step.
         build: makes the store if it is none yet.
     """
+    source = None
     if params is None and checkpoint_path:
-        checkpoints.find(checkpoint_path)  # before anything is built for it
+        source = predicting.open_checkpoint(checkpoint_path)  # before anything is built for it
     opened = open_store(store, None, build)
     _check_model(model, opened)
+    benchmark.choose_groups(opened, config.split, config.groups)  # before parameters are read
     if params is None:
-        params, step = _restore(model, checkpoint_path, opened.vocabulary)
+        source = source or predicting.open_checkpoint(checkpoint_path)
+        if source.format == "flan_jax":
+            checkpoints.check_vocabulary(source.path, opened.vocabulary)
+        params, step = predicting.restore(model, source), source.step
     return _Evaluator(model, opened, config, Path(out)).evaluate(params, step or 0, Path(out))
-
-
-def infer(
-    *,
-    model: Model,
-    vocabulary: str,
-    checkpoint_path: str,
-    feature_lengths: Mapping[str, int],
-    prompts: Sequence[Mapping[str, Any]],
-    output: str,
-    batch_size: int = 16,
-) -> int:
-    """Answers prompts greedily and writes one JSON line each; returns how many were too long.
-
-    Args:
-        model: the model.
-        vocabulary: the one the model was trained with.
-        checkpoint_path: a model folder (its newest step) or the folder of one step.
-        feature_lengths: most tokens of `inputs` and `targets`, the EOS included.
-        prompts: objects with `inputs`, from `read_prompts`.
-        output: the JSON-lines file to write, whole or not at all.
-        batch_size: prompts decoded together.
-    """
-    check_feature_lengths(feature_lengths)
-    words = load_vocabulary(vocabulary)
-    facts = {"name": vocabulary, "fingerprint": words.fingerprint}
-    params, _ = _restore(model, checkpoint_path, facts)
-    longest = feature_lengths["inputs"]
-    encoded = words.encode_batch([prompt["inputs"] for prompt in prompts])
-    tokens = [np.append(ids, words.eos_id).astype(np.int32) for ids in encoded]
-    fitting = [(i, ids) for i, ids in enumerate(tokens) if len(ids) <= longest]
-    generate = runner.greedy(
-        model, params, max_length=feature_lengths["targets"], eos_id=words.eos_id
-    )
-    outputs = runner.predict(
-        fitting, generate, batch_size=batch_size, length_buckets=_buckets(longest)
-    )
-    with files.atomic_open(output) as file:
-        for i, prompt in enumerate(prompts):
-            answer = {"prediction": words.decode(outputs[i]) if i in outputs else ""}
-            if i not in outputs:
-                answer["too_long"] = True
-            file.write(files.dumps({**prompt, **answer}) + "\n")
-    return len(prompts) - len(fitting)
-
-
-def read_prompts(path: str) -> list[dict[str, Any]]:
-    """Returns the prompts of a text file (one a line) or of a .jsonl file (objects with `inputs`).
-
-    Raises:
-        DataError: the file is empty, not UTF-8, or a line is malformed; names file and line.
-    """
-    if not Path(path).is_file():
-        raise errors.UsageError(f"no prompts file {path!r}; name a text or .jsonl file")
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise errors.DataError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); convert it"
-        ) from None
-    prompts = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        if not path.endswith(".jsonl"):
-            prompts.append({"inputs": line.rstrip("\r")})
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise errors.DataError(f"{path}:{number}: not valid JSON ({error.msg})") from None
-        if not isinstance(row, dict) or not isinstance(row.get("inputs"), str):
-            raise errors.DataError(f'{path}:{number}: need an object with a string "inputs"')
-        prompts.append(row)
-    if not prompts:
-        raise errors.DataError(f"{path}: no prompt in it; give one a line")
-    return prompts
 
 
 class _Evaluator:
@@ -370,12 +298,12 @@ class _Evaluator:
             return self.evaluate(params, step, Path(scratch)).summary()
 
     def evaluate(self, params: PyTree, step: int, out: Path) -> Evaluation:
+        lengths, config = self._store.feature_lengths, self._config
         generate = runner.greedy(
-            self._model,
-            params,
-            max_length=self._store.feature_lengths["targets"],
-            eos_id=self._vocabulary.eos_id,
-        )
+            self._model, params, self._vocabulary, config,
+            max_input_length=config.max_input_length or lengths["inputs"],
+            max_length=lengths["targets"],
+        )  # fmt: skip
         return runner.evaluate(
             generate=generate,
             vocabulary=self._vocabulary,
@@ -409,25 +337,3 @@ def _check_rows(model: Model, vocabulary: Mapping[str, Any], of: str) -> None:
             f"the model has {rows} embedding rows, but the vocabulary of {of} has "
             f"{vocabulary['size']} ids; set VOCAB_SIZE={vocabulary['padded_size']}"
         )
-
-
-def _restore(
-    model: Model, checkpoint_path: str, vocabulary: Mapping[str, Any]
-) -> tuple[PyTree, int]:
-    """Returns the parameters of a checkpoint, on one device, and its total step."""
-    path = checkpoints.find(checkpoint_path)
-    checkpoints.check_vocabulary(path, vocabulary)
-    one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-
-    def abstract(of: Model) -> PyTree:
-        return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one),
-            jax.eval_shape(of.init, jax.random.key(0)),
-        )
-
-    params = layouts.load_params(path, model, abstract(model), abstract(model.other_layout))
-    return params, checkpoints.step_of(path)
-
-
-def _buckets(longest: int) -> tuple[int, ...]:
-    return tuple(sorted({-(-longest // parts) for parts in (4, 2, 1)}))

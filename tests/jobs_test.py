@@ -9,7 +9,7 @@ import pytest
 
 import gin
 from flan_jax import jobs, main
-from flan_jax.core.errors import DataError, UsageError
+from flan_jax.core.errors import UsageError
 from flan_jax.data.seqio_loader import SeqioInput
 from flan_jax.evals import scores as scores_lib
 from flan_jax.models.decoder import DecoderLM
@@ -120,25 +120,6 @@ def test_mismatches_are_refused(folder, capsys):
     assert "was trained with the vocabulary" in capsys.readouterr().err
     run(folder, "eval", f"--gin.CHECKPOINT_PATH={folder}/nowhere", "--out", "x", code=2)
     assert "nowhere" in capsys.readouterr().err
-
-
-def test_prompt_files_are_checked(tmp_path):
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"inputs": "x"}\n\n{"input": "y"}\n')
-    with pytest.raises(DataError, match=r"a\.jsonl:3: need an object with a string"):
-        jobs.read_prompts(str(path))
-    path.write_text('{"inputs": \n')
-    with pytest.raises(DataError, match=r"a\.jsonl:1: not valid JSON"):
-        jobs.read_prompts(str(path))
-    text = tmp_path / "b.txt"
-    text.write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match="not UTF-8"):
-        jobs.read_prompts(str(text))
-    text.write_text("\n")
-    with pytest.raises(DataError, match="no prompt in it"):
-        jobs.read_prompts(str(text))
-    text.write_text("one\ntwo\n")
-    assert jobs.read_prompts(str(text)) == [{"inputs": "one"}, {"inputs": "two"}]
 
 
 def test_a_store_that_is_not_there_is_named(tmp_path):

@@ -60,11 +60,12 @@ def _write_t5x(source: "Source", target: Target) -> None:
 
 
 def _write_ours(source: "Source", target: Target) -> None:
+    from flan_jax.formats import describe_model
     from flan_jax.training import params_files
 
     info = source.info | {"converted_from": source.path}
     if source.config is not None:
-        info["model"] = {type(source.config).__name__: dataclasses.asdict(source.config)}
+        info["model"] = describe_model(source.config)
     params_files.write_params(target.path, source.leaves, info)
 
 
@@ -128,6 +129,7 @@ def run(args: argparse.Namespace) -> None:
 
     name = "" if args.source_format == "auto" else args.source_format
     source = formats.open_source(args.source, name, "--source")
+    _say_what_it_is(source)
     source = dataclasses.replace(source, config=_config(args, source))
     source = _laid_out(source, args.scan_layers, target_format)
     path = _target_path(args.out, source.step, target_format)
@@ -144,6 +146,14 @@ def run(args: argparse.Namespace) -> None:
         with _nothing_left_above(path):
             target_format.write(counted, Target(path, vocabulary))
     _report(source, path, args.to)
+
+
+def _say_what_it_is(source: "Source") -> None:
+    num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in source.leaves.shapes.values())
+    say(
+        f"convert: {source.path} ({source.format}), step {source.step}: "
+        f"{len(source.leaves.shapes)} arrays, {num_bytes / 1e9:.3g} GB"
+    )
 
 
 def _config(args: argparse.Namespace, source: "Source") -> Any:
@@ -169,14 +179,7 @@ def _config(args: argparse.Namespace, source: "Source") -> Any:
         from flan_jax.convert import deducing
 
         found = deducing.t5_config(source.leaves.shapes)
-        say(
-            f"convert: by its parameters a T5 of {found.num_encoder_layers} + "
-            f"{found.num_decoder_layers} layers, width {found.emb_dim}, {found.num_heads} heads of "
-            f"{found.head_dim}, MLP {found.mlp_dim} ({', '.join(found.mlp_activations)}), "
-            f"{found.vocab_size} rows of vocabulary, output "
-            f"{'tied' if found.logits_via_embedding else 'not tied'}; if it is another, give "
-            "--recipe or --gin_file"
-        )
+        say(f"convert: {deducing.in_words(found)}; if it is another, give --recipe or --gin_file")
         return found
     return source.config
 

@@ -60,6 +60,16 @@ def t5_config(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> T5Config:
     )
 
 
+def in_words(config: T5Config) -> str:
+    """Returns what was deduced, for people to judge."""
+    return (
+        f"by its parameters a T5 of {config.num_encoder_layers} + {config.num_decoder_layers} "
+        f"layers, width {config.emb_dim}, {config.num_heads} heads of {config.head_dim}, MLP "
+        f"{config.mlp_dim} ({', '.join(config.mlp_activations)}), {config.vocab_size} rows of "
+        f"vocabulary, output {'tied' if config.logits_via_embedding else 'not tied'}"
+    )
+
+
 def _num_layers(shapes: Mapping[str, jax.ShapeDtypeStruct], stack: str) -> int:
     """Returns how many layers a stack has."""
     norm = f"{stack}/layers/pre_mlp_layer_norm/scale"

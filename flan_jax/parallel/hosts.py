@@ -116,9 +116,24 @@ def is_first() -> bool:
 
 def agreed(value: int) -> int:
     """Returns process 0's value on every process; each must call this at the same place."""
-    if jax.process_count() == 1:
-        return value
-    return multihost_utils.broadcast_one_to_all(np.asarray(value)).item()
+    return shared(np.asarray(value)).item()
+
+
+def shared(values: np.ndarray) -> np.ndarray:
+    """Returns process 0's array on every process, which has one of the same shape there."""
+    return values if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(values)
+
+
+def gathered(text: str) -> list[str]:
+    """Returns the text of each process, in their order; each must call this at the same place."""
+    if not is_shared():
+        return [text]
+    mine = np.frombuffer(text.encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.asarray(len(mine)))
+    padded = np.zeros(max(sizes), np.uint8)
+    padded[: len(mine)] = mine
+    rows = multihost_utils.process_allgather(padded)
+    return [row[:size].tobytes().decode() for row, size in zip(rows, sizes, strict=True)]
 
 
 def where(is_so: bool) -> list[int]:

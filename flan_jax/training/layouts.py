@@ -71,7 +71,7 @@ def load_params(
     is_native = t5x.find(path) is not None
     if is_native or excepted:
         leaves = t5x.open_checkpoint(path).params if is_native else params_files.open_params(path)
-        return _place(leaves, checkpoints.find(path), abstract, cast_from, excepted, init)
+        return place(leaves, checkpoints.find(path), abstract, cast_from, excepted, init)
     params = checkpoints.restore_params(path, abstract, other, cast_from=cast_from)
     if jax.tree.structure(params) == jax.tree.structure(abstract):
         return params
@@ -94,15 +94,24 @@ def _check_patterns(excepted: Sequence[str]) -> None:
             ) from None
 
 
-def _place(
+def place(
     leaves: Leaves,
     source: str,
     abstract: PyTree,
-    cast_from: str,
-    excepted: Sequence[str],
-    init: Callable[[], PyTree] | None,
+    cast_from: str = "",
+    excepted: Sequence[str] = (),
+    init: Callable[[], PyTree] | None = None,
 ) -> PyTree:
-    """Returns `leaves` laid out as `abstract` says; says which are restored, made, ignored."""
+    """Returns `leaves` laid out as `abstract` says; says which are restored, made, ignored.
+
+    Args:
+        leaves: the parameters, layers apart or stacked.
+        source: where they are from, for messages.
+        abstract: as of `load_params`, as are the others.
+        cast_from: see there.
+        excepted: see there.
+        init: see there.
+    """
     wanted = flatten(abstract)
     leaves = laid_out(leaves, stacked=is_stacked(wanted))
     stored = dict(leaves.shapes)
