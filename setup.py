@@ -39,6 +39,11 @@ INSTALL_REQUIRES = [
 
 # For the p3 extra and its tests; 7 may change the safe loader it builds on.
 PYYAML = "pyyaml>=6.0.1,<7"
+# For the serve extra and its tests.
+SERVE = [
+    "starlette>=1,<2",  # routes, requests and replies over ASGI
+    "uvicorn>=0.54,<0.55",  # HTTP with h11; the server overrides two methods of its
+]
 # For the smollm2 extra and its tests; each minor release knows more kinds of quantization.
 GGUF = "gguf>=0.19,<0.20"
 
@@ -66,12 +71,15 @@ EXTRAS = {
         "apache-beam>=2.77,<3",  # 2.77 lets protobuf be 6, which TensorFlow 2.21 takes as well
         "sentencepiece<0.2.3",  # 0.2.3 is generated for protobuf 7, which Beam does not take
     ],
+    "serve": SERVE,
     "test": [
         "pytest>=8,<10",
         "pytest-xdist>=3.6,<4",
         "hypothesis>=6.100,<7",
         PYYAML,
         GGUF,
+        *SERVE,
+        "openai>=3,<4",  # a client of the server
         "ruff>=0.9,<1",
         "setuptools>=69",  # a test builds the package
     ],

@@ -33,6 +33,7 @@ LEVELS = {
     "flan_jax.scaling": 5,
     "tasks": 5,
     "flan_jax.jobs": 6,
+    "flan_jax.serving": 6,
     "flan_jax.predicting": 6,
     "flan_jax.prediction_jobs": 6,
     "flan_jax.config": 7,
