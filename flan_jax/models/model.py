@@ -149,8 +149,8 @@ class Model(abc.ABC):
         stay the same, and an accelerator reads half the bytes.
         """
         model = self.other_layout if self.config.scan_layers else self
-        # One in float32 with its layers apart is ready, and stays where it is.
-        if self.config.scan_layers or self.config.dtype != "float32":
+        kernels = [leaf for path, leaf in flatten(params).items() if _is_cast(path)]
+        if self.config.scan_layers or any(k.dtype != self.config.dtype for k in kernels):
             params = _ready(self, params)
         return model, params
 
@@ -198,12 +198,14 @@ def _ready(model: Model, params: PyTree) -> PyTree:
     """Returns the parameters of `Model.for_decoding`."""
     if model.config.scan_layers:
         params = model.other_layout.from_other_layout(params)
-    cast = {
-        path: leaf.astype(model.config.dtype)
-        for path, leaf in flatten(params).items()
-        if path.endswith("/kernel") and "logits_dense" not in path
-    }
-    return unflatten(flatten(params) | cast)
+    flat = flatten(params)
+    cast = {path: flat[path].astype(model.config.dtype) for path in flat if _is_cast(path)}
+    return unflatten(flat | cast)
+
+
+def _is_cast(path: str) -> bool:
+    """Whether a parameter is cast to the activations' dtype wherever it is used."""
+    return path.endswith("/kernel") and "logits_dense" not in path
 
 
 def check_config(config: Any) -> None:
