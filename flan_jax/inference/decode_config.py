@@ -3,7 +3,7 @@
 """How an answer is decoded, as a request says it, and as the rows of a compiled program carry it.
 
 What varies from row to row is data (`RowSettings`), so that requests of all kinds share a program;
-what changes the program itself is in `decode.Program`.
+what changes the program itself is in `strategy.Strategy`.
 """
 
 import dataclasses
