@@ -45,7 +45,9 @@ def sharp_params(model):
     apart = model.other_layout if model.config.scan_layers else model
     shapes = flatten(jax.eval_shape(apart.init, jax.random.key(0)))
     drawn = {path: rng.normal(size=leaf.shape).astype(np.float32) for path, leaf in shapes.items()}
-    tree = unflatten({path: leaf * leaf.shape[0] ** -0.4 for path, leaf in drawn.items()})
+    for path, leaf in drawn.items():
+        leaf *= 1 if path.endswith("embedding") else leaf.shape[0] ** -0.4
+    tree = unflatten(drawn)
     return model.from_other_layout(tree) if model.config.scan_layers else tree
 
 

@@ -1,13 +1,13 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Attention against loops over heads and queries; its cache; its dropout."""
+"""Attention against loops over heads and queries; ready keys and values; its dropout."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from flan_jax.models.attention import Attention
+from flan_jax.models.cached_attention import Part
 
 HEADS, HEAD_DIM, EMB = 2, 3, 5
 
@@ -72,15 +72,24 @@ def test_a_query_with_nothing_to_look_at_stays_finite(params):
     assert np.isfinite(y).all()
 
 
-def test_extending_a_cache_gives_the_keys_and_values_of_the_whole(params):
+def test_looking_at_ready_keys_and_values_is_attending_to_their_source(params):
+    """Two members of each row, which look at one source and at what is their own."""
     module, variables = _module(), {"params": params}
-    x = _normal(2, 3, EMB)
-    whole = module.apply(variables, x, method="keys_values")
-    cache = (jnp.zeros((2, HEADS, 3, HEAD_DIM)),) * 2
-    for i in range(3):
-        cache = module.apply(variables, x[:, i : i + 1], cache, i, method="extend")
-    for got, want in zip(cache, whole, strict=True):
-        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+    x, source = _normal(2, 6, EMB, seed=8), _normal(2, 4, EMB, seed=9)  # members of length 3
+    own = module.apply(variables, x, 2, method="keys_values")
+    assert own[0].shape == (2, HEADS, 2, 3, HEAD_DIM)
+    shared = module.apply(variables, source, method="keys_values")
+    assert shared[0].shape == (2, HEADS, 4, HEAD_DIM)
+    causal = np.tril(np.ones((3, 3), bool))
+    parts = [Part(shared), Part(own, causal[None, None, None, None])]
+    found = module.apply(variables, x, parts, 2, method="look")
+    for member in range(2):
+        at = slice(3 * member, 3 * member + 3)
+        both = np.concatenate([source, x[:, at]], axis=1)
+        mask = np.concatenate([np.ones((3, 4), bool), causal], axis=1)[None, None]
+        mask = np.broadcast_to(mask, (2, 1, 3, 7))
+        want = _reference(params, x[:, at], both, mask, np.zeros((1, HEADS, 3, 7)))
+        np.testing.assert_allclose(found[:, at], want, rtol=2e-5, atol=2e-5)
 
 
 def test_dropping_a_key_takes_its_weight_from_every_query(params):
