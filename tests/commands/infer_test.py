@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 TEXTS = ["Anna has two cats.", "Go step by step.", "a " * 60, "Is it?", "One and two."]
 LIMITS = ("--max_input_length", "32", "--max_length", "6")
 
+pytestmark = pytest.mark.slow  # models are compiled: some seconds each
+
 
 @pytest.fixture(autouse=True)
 def clean_gin():
@@ -130,7 +132,6 @@ def test_a_stopped_job_goes_on(checkpoint, prompts, tmp_path, monkeypatch, capsy
     assert "2 by an earlier start" in capsys.readouterr().err
 
 
-@pytest.mark.slow  # two processes that import jax
 def test_sigterm_keeps_what_was_finished(checkpoint, prompts, tmp_path):
     prompts.write_text("".join(json.dumps({"inputs": f"{i} cats."}) + "\n" for i in range(300)))
     output = tmp_path / "out.jsonl"
@@ -150,7 +151,6 @@ def test_sigterm_keeps_what_was_finished(checkpoint, prompts, tmp_path):
     assert len(rows_of(output)) == 300 and not kept.exists()
 
 
-@pytest.mark.slow  # two Python processes that import jax
 @pytest.mark.parametrize("on_a_mesh", [False, True])
 def test_two_processes_answer_as_one(checkpoint, prompts, tmp_path, on_a_mesh):
     alone = infer(checkpoint, prompts, tmp_path / "alone.jsonl")
