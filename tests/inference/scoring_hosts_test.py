@@ -17,14 +17,14 @@ from flan_jax.inference.scoring import Scorer
 from flan_jax.parallel import arrays, hosts, rules
 from flan_jax.parallel.mesh import MeshShape, make_mesh
 from tests import host_processes
-from tests.inference import scoring_test
+from tests.inference import scoring_test, tiny_models
 
 
 def host(out):
     """Scores as one process of a job, and writes down what it got."""
     hosts.join()
-    model = dataclasses.replace(scoring_test.MODELS["t5"], rules=rules.FSDP_TENSOR)
-    params, mesh = scoring_test._params(model), make_mesh(MeshShape(model=2))
+    model = dataclasses.replace(tiny_models.MODELS["t5"], rules=rules.FSDP_TENSOR)
+    params, mesh = scoring_test._params_of("t5"), make_mesh(MeshShape(model=2))
     shardings = arrays.params_sharding(params, model.logical_axes(), model.rules, mesh)
     with jax.set_mesh(mesh):
         sharded = jax.tree.map(
