@@ -15,8 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"
 SHARED = ("__main__", "measuring")
-# On no page until it is measured, on a machine with an accelerator.
-UNMEASURED = ("gpu_step",)
+# On no page: one needs an accelerator to be measured, and one has no peer.
+UNMEASURED = ("gpu_step", "serve_load")
 SCRIPTS = sorted(p.stem for p in BENCHMARKS.glob("*.py") if p.stem not in (*SHARED, *UNMEASURED))
 RESULTS = ROOT / "docs" / "performance"
 
@@ -212,6 +212,17 @@ def test_the_accelerator_benchmark_runs_on_a_cpu(tmp_path):
     for row in rows:
         assert row["device"] == "cpu" and row["loss"] > 0 and row["tok/s"]["median"] > 0
         assert row["MFU"] is None  # of a device whose peak is unknown
+
+
+@pytest.mark.large  # a server that compiles
+def test_the_server_holds_its_clients(tmp_path):
+    out = tmp_path / "result.json"
+    done = run("benchmarks/serve_load.py", "--quick", "--json", str(out))
+    assert done.returncode == 0, done.stderr
+    (table,) = json.loads(out.read_text())["tables"]
+    rows = [dict(zip(dict(table["columns"]), row, strict=True)) for row in table["rows"]]
+    assert rows[0]["requests"] == "all" and rows[0]["number"]["median"] > 0
+    assert all(row["errors"] == 0 for row in rows), done.stderr
 
 
 def check_quick_run(name: str, tmp_path: Path) -> None:
