@@ -38,7 +38,7 @@ class Answers:
     lengths: jax.Array  # [batch, members] int32, the end of sequence counted
     # [batch, members, num_slots] float32 by the model's own distribution, 0 after the last
     logprobs: jax.Array | None
-    scores: jax.Array | None  # [batch, members] float32; None where logprobs is
+    scores: jax.Array | None  # [batch, members] float32; None: of samples without logprobs
 
 
 class Strategy(Protocol):
