@@ -17,8 +17,6 @@ from flan_jax.commands import arguments, prediction_arguments
 from flan_jax.core import errors
 from flan_jax.core.progress import say
 
-MAX_TOKENS = 256
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
@@ -31,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="port to listen on; 0: any that is free (%(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--max_tokens", type=number, metavar="N",
-        help=f"tokens of an answer at most (default: the recipe's targets, else {MAX_TOKENS})",
+        "--max_tokens", type=number, default=256, metavar="N",
+        help="tokens of an answer at most (%(default)s)",
     )  # fmt: skip
     group.add_argument(
         "--max_concurrent", type=number, default=16, metavar="N",
@@ -80,7 +78,7 @@ def _serve(args: argparse.Namespace, listener: socket.socket) -> None:
     if hosts.is_shared():
         raise errors.UsageError("flan-jax serve runs in one process; start it on one host alone")
     limits = Limits(
-        max_tokens=args.max_tokens or predictor.max_length or MAX_TOKENS,
+        max_tokens=args.max_tokens,
         max_answers=min(args.max_pending, Limits.max_answers),
         max_pending=args.max_pending,
         timeout_s=args.timeout_s,

@@ -97,7 +97,7 @@ class Answering:
         if wanted is None:
             return [None] * self._num_answers
         prompt, vocabulary = self._prompts[i], self._model.vocabulary
-        tokens = [list(map(int, ids)) for ids in answer.tokens] if answer else [[]]
+        tokens = _ended_tokens(answer, vocabulary.eos_id) if answer else [[]]
         before: Tokens = ()
         if self._completion.echo:
             before = prompt
@@ -112,7 +112,7 @@ class Answering:
             found = [
                 TokenLogprobs(
                     tokens=ids,
-                    logprobs=list(map(float, logprobs[: len(ids)])),
+                    logprobs=list(map(float, logprobs)),
                     alternatives=[()] * len(ids),
                 )
                 for ids, logprobs in zip(tokens, answer.logprobs, strict=True)
@@ -124,3 +124,11 @@ class Answering:
             end = len(vocabulary.decode(before)) + len(answer.texts[j]) if stopped else None
             fields.append(openai_api.logprobs_json(of_answer, vocabulary, end=end))
         return fields
+
+
+def _ended_tokens(answer: Answer, eos_id: int) -> list[list[int]]:
+    """Returns the tokens of each answer, with the end of sequence where it came."""
+    return [
+        [*map(int, tokens), *[eos_id] * (len(logprobs) - len(tokens))]
+        for tokens, logprobs in zip(answer.tokens, answer.logprobs, strict=True)
+    ]

@@ -183,7 +183,8 @@ def logprobs_json(
             top = {text or f"<{token}>": logprob}
             for other, value in found.alternatives[i]:
                 if other != token:
-                    top.setdefault(token_text(before, other, vocabulary) or f"<{other}>", value)
+                    name = token_text(before, other, vocabulary)
+                    top[name if name and name not in top else f"<{other}>"] = value
         out["tokens"].append(text if end is None else text[: end - offset])
         out["token_logprobs"].append(logprob)
         out["top_logprobs"].append(top)

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The server over real connections: replies, streams, refusals, clients that go away, stopping."""
 
+import dataclasses
 import json
 import socket
 import threading
 
+import numpy as np
 import pytest
 
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
@@ -65,6 +67,23 @@ def test_log_probabilities_stand_beside_the_tokens(client):
         "top_logprobs": [{"b": -1.0}, {"<198>": -2.0}, {"ñ": -3.0}, {"a": -4.0}],
         "text_offset": [0, 1, 1, 2],
     }
+
+
+def test_the_end_of_sequence_has_a_log_probability_too():
+    """Harnesses drop the last token of what they get, which must not be one of the prompt's."""
+
+    class Ending(Speller):
+        @staticmethod
+        def _answer(ids, config):
+            answer = Speller._answer(ids, config)
+            ended = tuple(np.append(each, np.float32(-9)) for each in answer.logprobs)
+            return dataclasses.replace(answer, logprobs=ended)
+
+    with running(SpelledModel(), Ending, LIMITS) as client:
+        found = client.complete("ab", logprobs=0)
+    assert found["choices"][0]["logprobs"]["tokens"] == ["b", "a", ""]
+    assert found["choices"][0]["logprobs"]["token_logprobs"] == [-1.0, -2.0, -9.0]
+    assert found["usage"]["completion_tokens"] == 2
 
 
 def test_a_stream_adds_up_to_the_whole(client):

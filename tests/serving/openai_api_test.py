@@ -171,6 +171,15 @@ def test_alternatives_are_by_text_and_hold_the_chosen_one():
     assert shown["top_logprobs"] == [None, {"b": -2.0, "a": -0.5, "<1>": -1.0}]
 
 
+def test_alternatives_of_the_same_text_are_kept_apart():
+    class Deaf:
+        def decode(self, ids):
+            return "x" * len(ids)
+
+    found = TokenLogprobs(tokens=[5], logprobs=[-2.0], alternatives=[[(7, -0.5), (5, -2.0)]])
+    assert openai_api.logprobs_json(found, Deaf())["top_logprobs"] == [{"x": -2.0, "<7>": -0.5}]
+
+
 def test_tokens_behind_a_stop_are_left_out():
     tokens = BYTES.encode("abcd")
     found = TokenLogprobs(tokens=tokens, logprobs=[-1.0] * 4, alternatives=[()] * 4)
