@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from flan_jax import config, main
+from flan_jax.commands import prediction_arguments
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -70,7 +71,10 @@ def test_each_command_is_understood(command):
     words = words[words.index("flan-jax") + 1 :]
     bindings = [w.removeprefix("--gin.") for w in words if w.startswith("--gin.")]
     args = main.build_parser(words[0]).parse_args([w for w in words if not w.startswith("--gin.")])
-    if getattr(args, "recipe", None):
+    if hasattr(args, "checkpoint"):
+        args.gin_bindings = bindings
+        prediction_arguments.configure(args)
+    elif getattr(args, "recipe", None):
         root = {"eval": "evaluate"}.get(words[0], words[0])
         config.parse([config.recipe_file(args.recipe)], bindings, roots=(root,))
 

@@ -103,6 +103,13 @@ def test_infer_answers_in_order_and_cuts_nothing(folder):
     rows = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
     assert rows[0]["id"] == 7 and "prediction" in rows[0] and "too_long" not in rows[0]
     assert rows[1]["too_long"] is True and rows[1]["prediction"] == ""
+    # What training writes says what model it is, and names its vocabulary.
+    argv = [
+        "infer", "--checkpoint", f"{folder}/model", "--input", str(prompts),
+        "--output", str(folder / "again.jsonl"), "--max_input_length=128", "--max_length=32",
+    ]  # fmt: skip
+    assert main.main(argv) == 0
+    assert (folder / "again.jsonl").read_text() == (folder / "out.jsonl").read_text()
 
 
 def test_mismatches_are_refused(folder, capsys):

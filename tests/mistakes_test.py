@@ -71,6 +71,7 @@ T5Config.num_decoder_layers = 1
     "prompts.txt": "Is it?\n",
     "empty.txt": "\n",
     "latin.txt": b"d\xe9j\xe0\n",
+    "unscored.jsonl": '{"inputs": "a", "targets": "b"}\n{"inputs": "a"}\n',
     "number.jsonl": '{"inputs": "a"}\n{"inputs": 3}\n',
     "cut.jsonl": '{"inputs": "a"}\n\n{"inputs": "b"\n',
     "file": "not a folder\n",

@@ -14,6 +14,7 @@ import pytest
 
 from flan_jax import config, main
 from flan_jax.commands import compile as compile_command
+from flan_jax.commands import prediction_arguments
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,7 +36,10 @@ def test_each_command_is_understood(command):
     bindings = [a.removeprefix("--gin.") for a in argv if a.startswith("--gin.")]
     others = [a for a in argv if not a.startswith("--gin.")]
     args = main.build_parser(name).parse_args([name, *others])
-    if getattr(args, "recipe", None):
+    if hasattr(args, "checkpoint"):
+        args.gin_bindings = bindings
+        prediction_arguments.configure(args)
+    elif getattr(args, "recipe", None):
         root = {"compile": "train", "eval": "evaluate"}.get(name, name)
         unneeded = compile_command._UNNEEDED if name == "compile" else ()
         files = [config.recipe_file(args.recipe)]

@@ -151,7 +151,10 @@ def test_sigterm_keeps_what_was_finished(checkpoint, prompts, tmp_path):
     assert len(rows_of(output)) == 300 and not kept.exists()
 
 
-@pytest.mark.parametrize("on_a_mesh", [False, True])
+@pytest.mark.parametrize(
+    "on_a_mesh",
+    [False, pytest.param(True, marks=pytest.mark.large)],  # two more processes
+)
 def test_two_processes_answer_as_one(checkpoint, prompts, tmp_path, on_a_mesh):
     alone = infer(checkpoint, prompts, tmp_path / "alone.jsonl")
     words = command(checkpoint, prompts, tmp_path / "out.jsonl")

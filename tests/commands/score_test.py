@@ -112,6 +112,7 @@ def test_a_row_without_choices_is_named(score, tmp_path, row, message):
     assert message in score("--input", source, "--output", tmp_path / "b.jsonl", code=1).err
 
 
+@pytest.mark.large  # two Python processes that import jax
 def test_two_processes_score_as_one(score, checkpoint, tmp_path):
     source = write(tmp_path / "a.jsonl", ROWS)
     score("--input", source, "--output", tmp_path / "alone.jsonl")
