@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from flan_jax.core.tree import unflatten
-from flan_jax.inference import processors
+from flan_jax.inference import lane, processors
 from flan_jax.inference.beam import Beam
 from flan_jax.inference.decode_config import DecodeConfig
 from flan_jax.inference.engine import Engine
@@ -241,7 +241,8 @@ def _by_full_forward(model, params, prompt, tokens):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_equals_the_plain_search_on_models(name):
+def test_equals_the_plain_search_on_models(name, monkeypatch):
+    monkeypatch.setattr(lane, "FIRST_SLOTS", 4)  # so that the state of a search grows
     model, eos_id = MODELS[name], OFTEN[name]
     params = unflatten({path: 2 * leaf for path, leaf in drawn_params(model).items()})
     rng = np.random.default_rng(3)
