@@ -21,6 +21,7 @@ BYTES = ByteVocabulary()
         ("Q: a\n\nQ: b", ["\n\n", "b"], "Q: a", 6),
         ("abcd", ["bc", "d"], "a", 3),
         ("abcd", ["bcd", "c"], "ab", 3),  # the one that is whole first
+        ("abcd", ["c", "bc"], "a", 3),  # of two that are whole at once, the one that begins first
         ("aabab", ["abab"], "a", 5),
         ("stop", ["stop"], "", 4),
         ("né!", ["é"], "n", 3),  # of two bytes
