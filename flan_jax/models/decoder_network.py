@@ -155,14 +155,13 @@ class DecoderLayer(nn.Module):
         """Decodes one position of each member: `x` `[batch, members, embed]`.
 
         They look at `parts` and at their `own` cache `[batch, kv_heads, members, slots, kv]`.
-        Returns the next `x`, and the cache with this step in it.
+        Returns the next `x`, and the step's keys and values, as `own` with one slot.
         """
         y, num_members = self._normed(x), x.shape[1]
         new = self.self_attention.keys_values(y, turned, num_members)
-        own = cached_attention.write(own, new, at.slot)
-        parts = [*parts, at.own(own)]
+        parts = [*parts, *at.own(own, new)]
         attended = self.self_attention.look(y, parts, num_members, turned)
-        return self._rest(x, y, attended, {}), own
+        return self._rest(x, y, attended, {}), new
 
     def _normed(self, x: jax.Array) -> jax.Array:
         """Returns what attention reads."""
@@ -209,15 +208,16 @@ class KnownPrompts:
     A prompt's last token is what the first step takes, so the steps look at those before it.
     """
 
-    keys_values: Sequence[KeysValues]  # by layer, [batch, kv_heads, slots, kv] each
+    # By layer, [batch, kv_heads, kv, slots] and [batch, kv_heads, slots, kv].
+    keys_values: Sequence[KeysValues]
     lengths: jax.Array  # int32 [batch]: slots that are looked at, the first ones
     last: jax.Array  # int32 [batch], the last token
-    # Of a beginning that all prompts share, by layer [1, kv_heads, length, kv] each; or empty.
+    # The same of a beginning that all prompts share, of one row; or empty.
     prefix: Sequence[KeysValues] = ()
 
     def widened(self, length: int) -> Self:
         """Returns them with room for prompts of `length` tokens, and what a row begins with."""
-        more = 1 + length - self.keys_values[0][0].shape[2]
+        more = 1 + length - cached_attention.num_slots(self.keys_values[0])
         keys_values = cached_attention.with_slots(self.keys_values, more)
         return dataclasses.replace(self, keys_values=keys_values)
 
@@ -287,12 +287,13 @@ class DecoderStack(nn.Module):
         at: At,
         positions: jax.Array,
     ) -> tuple[jax.Array, list[KeysValues]]:
-        """Does one position; arguments and result as of a layer's, by layer."""
-        turned, extended = self._turned(positions), []
+        """Does one position; arguments as of a layer's, by layer; returns the next `own`."""
+        turned, new = self._turned(positions), []
         for layer, of_layer, its_own in zip(self.layers, parts, own, strict=True):
-            x, its_own = layer.step(x, of_layer, its_own, at, turned)
-            extended.append(its_own)
-        return self.decoder_norm(x), extended
+            x, of_step = layer.step(x, of_layer, its_own, at, turned)
+            new.append(of_step)
+        x = self.decoder_norm(x)
+        return x, cached_attention.write(own, new, at, after=x)
 
     def _turned(self, positions: jax.Array) -> Rotation:
         return rotary.rotation(positions, self.config.head_dim, self.config.rotary_theta)
@@ -362,20 +363,22 @@ class DecoderNetwork(nn.Module):
         if self.config.prefix_lm:
             is_prefix = (_positions(tokens) < num_tokens[:, None]).astype(jnp.int32)
             mask = jnp.logical_or(mask, masks.prefix_mask(is_prefix))
-        parts = [[Part(of_layer)] for of_layer in prefix] or [[]] * self.config.num_layers
+        parts = _prefix_parts(prefix) or [[]] * self.config.num_layers
         num_members = 1 if prefix else None
         _, found = self.decoder.follow(self._embed(tokens), parts, mask, positions, num_members)
         if prefix:  # without the dimension of members
             found = [tuple(a[:, :, 0] for a in of_layer) for of_layer in found]
         at = jnp.maximum(num_tokens - 1, 0)
         last = jnp.take_along_axis(tokens, at[:, None], axis=1)[:, 0]
+        found = [cached_attention.turned(of_layer) for of_layer in found]
         return KnownPrompts(found, num_tokens - 1, last, prefix)
 
     def prefix(self, tokens: jax.Array) -> list[KeysValues]:
         """Returns keys and values of a beginning `[1, length]` that no later token changes."""
         mask, nothing = masks.causal_mask(tokens.shape[1]), [[]] * self.config.num_layers
         x, positions = self._embed(tokens), _positions(tokens)
-        return self.decoder.follow(x, nothing, mask, positions, None)[1]
+        found = self.decoder.follow(x, nothing, mask, positions, None)[1]
+        return [cached_attention.turned(of_layer) for of_layer in found]
 
     def step(
         self, tokens: jax.Array, prompts: KnownPrompts, own: Sequence[KeysValues], at: At
@@ -410,13 +413,17 @@ def _first_position(prompts: KnownPrompts) -> jax.Array:
 
 
 def _length(prefix: Sequence[KeysValues]) -> int:
-    return prefix[0][0].shape[2] if prefix else 0
+    return cached_attention.num_slots(prefix[0]) if prefix else 0
+
+
+def _prefix_parts(prefix: Sequence[KeysValues]) -> list[list[Part]]:
+    return [[Part(of_layer, is_turned=True)] for of_layer in prefix]
 
 
 def _parts(prompts: KnownPrompts) -> list[list[Part]]:
     """Returns by layer what all members of a row look at."""
-    slots = jnp.arange(prompts.keys_values[0][0].shape[2])
+    slots = jnp.arange(cached_attention.num_slots(prompts.keys_values[0]))
     mask = (slots[None, :] < prompts.lengths[:, None])[:, None, None, None, None, :]
-    parts = [[Part(of_layer, mask)] for of_layer in prompts.keys_values]
-    prefix = [[Part(of_layer)] for of_layer in prompts.prefix] or [[]] * len(parts)
+    parts = [[Part(of_layer, mask, is_turned=True)] for of_layer in prompts.keys_values]
+    prefix = _prefix_parts(prompts.prefix) or [[]] * len(parts)
     return [before + after for before, after in zip(prefix, parts, strict=True)]

@@ -167,15 +167,14 @@ class DecoderLayer(nn.Module):
             own: the members' own cache, `[batch, heads, members, slots, kv]` each.
             cross: the encoded prompts.
             at: where this step is.
-            bias: `[heads, slots]`.
+            bias: by age, `[heads, slots]`.
 
         Returns:
-            The next `x`, and the cache with this step in it.
+            The next `x`, and the step's keys and values, as `own` with one slot.
         """
         y, num_members = self.pre_self_attention_layer_norm(x), x.shape[1]
         new = self.self_attention.keys_values(y, num_members)
-        own = cached_attention.write(own, new, at.slot)
-        return self._look(x, y, at.own(own, bias), cross, num_members), own
+        return self._look(x, y, at.own(own, new, bias), cross, num_members), new
 
     def follow(
         self, x: jax.Array, cross: Part, mask: jax.Array, bias: jax.Array, num_members: int
@@ -183,12 +182,12 @@ class DecoderLayer(nn.Module):
         """Does whole sequences of members `[batch, members*length, embed]`, without dropout."""
         y = self.pre_self_attention_layer_norm(x)
         own = Part(self.self_attention.keys_values(y, num_members), mask, bias)
-        return self._look(x, y, own, cross, num_members)
+        return self._look(x, y, [own], cross, num_members)
 
     def _look(
-        self, x: jax.Array, normed: jax.Array, own: Part, cross: Part, num_members: int
+        self, x: jax.Array, normed: jax.Array, own: Sequence[Part], cross: Part, num_members: int
     ) -> jax.Array:
-        x = x + self.self_attention.look(normed, [own], num_members)
+        x = x + self.self_attention.look(normed, own, num_members)
         y = self.pre_cross_attention_layer_norm(x)
         x = x + self.encoder_decoder_attention.look(y, [cross], num_members)
         return x + self.mlp(self.pre_mlp_layer_norm(x))
@@ -270,7 +269,8 @@ class Encoder(nn.Module):
 class EncodedPrompts:
     """What decoding keeps of prompts; a pytree of `[batch, ...]`."""
 
-    keys_values: Sequence[KeysValues]  # by layer of the decoder, [batch, heads, length, kv] each
+    # By layer of the decoder, [batch, heads, kv, length] and [batch, heads, length, kv].
+    keys_values: Sequence[KeysValues]
     mask: jax.Array  # boolean [batch, length]
 
     def widened(self, length: int) -> Self:
@@ -322,7 +322,8 @@ class Decoder(nn.Module):
 
     def prompts(self, encoded: jax.Array, mask: jax.Array) -> EncodedPrompts:
         """Returns what decoding keeps of encoded prompts, whose tokens `mask` marks."""
-        return EncodedPrompts([layer.cross_keys_values(encoded) for layer in self.layers], mask)
+        found = [layer.cross_keys_values(encoded) for layer in self.layers]
+        return EncodedPrompts([cached_attention.turned(of_layer) for of_layer in found], mask)
 
     def step(
         self, x: jax.Array, prompts: EncodedPrompts, own: Sequence[KeysValues], at: At
@@ -332,14 +333,14 @@ class Decoder(nn.Module):
         `own` has by layer the members' keys and values, `[batch, heads, members, slots, kv]` each.
         """
         num_slots = own[0][0].shape[3]
-        # By distance from 1 - num_slots to 0, of which a slot's is its age.
+        # Distances go from 1 - num_slots to num_slots - 1; an age is one to the left.
         by_distance = self.relpos_bias.by_distance(num_slots, num_slots)
-        bias = jnp.take(by_distance, num_slots - 1 - at.ages(num_slots), axis=1, mode="clip")
-        extended = []
+        by_age, new = by_distance[:, num_slots - 1 :: -1], []
         for layer, of_layer, cross in zip(self.layers, own, _cross(prompts), strict=True):
-            x, of_layer = layer.step(x, of_layer, cross, at, bias)
-            extended.append(of_layer)
-        return self.decoder_norm(x), extended
+            x, of_step = layer.step(x, of_layer, cross, at, by_age)
+            new.append(of_step)
+        x = self.decoder_norm(x)
+        return x, cached_attention.write(own, new, at, after=x)
 
     def follow(self, x: jax.Array, prompts: EncodedPrompts, num_members: int) -> jax.Array:
         """Returns hidden states of whole embedded sequences `[batch, members*length, embed]`."""
@@ -353,7 +354,7 @@ class Decoder(nn.Module):
 
 def _cross(prompts: EncodedPrompts) -> list[Part]:
     mask = prompts.mask[:, None, None, None, None, :]
-    return [Part(of_layer, mask) for of_layer in prompts.keys_values]
+    return [Part(of_layer, mask, is_turned=True) for of_layer in prompts.keys_values]
 
 
 def _position_bias(config: T5Config, *, bidirectional: bool) -> RelativePositionBias:
