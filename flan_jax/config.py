@@ -71,7 +71,9 @@ MACROS = {
     "INITIAL_CHECKPOINT_PATH": Macro(
         "checkpoint to start from, ours or T5X's; '' for none", "runs/base", True
     ),
-    "CHECKPOINT_PATH": Macro("checkpoint to evaluate: a MODEL_DIR or one step", "runs/xl", True),
+    "CHECKPOINT_PATH": Macro(
+        "checkpoint to evaluate or to ask: a MODEL_DIR, one step, or hf:FOLDER", "runs/xl", True
+    ),
     "DROPOUT_RATE": Macro("dropout of every layer", "0.05"),
     "BATCH_SIZE": Macro("packed rows per step, over all devices", "64"),
     "LEARNING_RATE": Macro("peak learning rate", "5e-4"),

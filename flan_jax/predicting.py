@@ -73,9 +73,13 @@ class Predictor:
     @functools.cached_property
     def engine(self) -> Engine:
         """Decodes; use it `on_mesh`."""
+        return self.new_engine(with_logprobs=True)
+
+    def new_engine(self, *, with_logprobs: bool) -> Engine:
+        """Returns an engine whose answers have log-probabilities, or that is faster without."""
         return Engine(
             self.model, self.params, self.vocabulary, max_input_length=self.max_input_length,
-            num_rows=self.batch_size,
+            num_rows=self.batch_size, with_logprobs=with_logprobs,
         )  # fmt: skip
 
     @functools.cached_property

@@ -22,7 +22,7 @@ from flan_jax.core.progress import Progress
 from flan_jax.evals.answers import POSTPROCESSORS, Postprocessor
 from flan_jax.inference import journal, scoring
 from flan_jax.inference.decode_config import DecodeConfig
-from flan_jax.inference.engine import Answer
+from flan_jax.inference.engine import Answer, Engine
 from flan_jax.inference.scoring import Score
 from flan_jax.inference.self_consistency import vote
 from flan_jax.parallel import hosts
@@ -71,8 +71,9 @@ def infer(
         UsageError: an earlier start had other settings.
         PreemptedError: asked to stop; answers so far are kept.
     """
-    encoded = [predictor.encode(prompt["inputs"]) for prompt in prompts]
+    encoded = _encode(predictor, [prompt["inputs"] for prompt in prompts])
     fitting = [i for i, ids in enumerate(encoded) if len(ids) <= predictor.max_input_length]
+    engine = predictor.new_engine(with_logprobs=decoding.num_samples > 1)
     digest = hashlib.sha256(files.dumps(list(prompts)).encode()).hexdigest()
     deciding = predictor.deciding() | {"decoding": decoding, "prompts": digest}
     with contextlib.ExitStack() as stack:
@@ -87,7 +88,7 @@ def infer(
         bar.advance(len(fitting) - len(waiting))
         stack.enter_context(predictor.on_mesh())
         answer = _answer_by_shares if _has_shares(predictor) else _answer
-        for i, found in answer(predictor, {i: encoded[i] for i in waiting}, decoding):
+        for i, found in answer(engine, {i: encoded[i] for i in waiting}, decoding):
             if hosts.is_first():
                 kept.add(i, found)
             bar.advance()
@@ -103,31 +104,39 @@ def infer(
     )
 
 
+def _encode(predictor: Predictor, prompts: Sequence[str]) -> list[list[int]]:
+    """Returns the tokens of prompts; refuses one without any."""
+    encoded = [predictor.encode(prompt) for prompt in prompts]
+    if [] in encoded:
+        raise errors.DataError(f"prompt {encoded.index([]) + 1} is empty; leave it out")
+    return encoded
+
+
 def _answer(
-    predictor: Predictor, prompts: Mapping[int, Sequence[int]], decoding: DecodeConfig
+    engine: Engine, prompts: Mapping[int, Sequence[int]], decoding: DecodeConfig
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields (index, answers in JSON) of prompts, as they are done."""
     indices = list(prompts)
     stopping = PreemptionGuard() if hosts.is_shared() else contextlib.nullcontext()
     with stopping as guard:
-        stream = predictor.engine.stream(list(prompts.values()), decoding)
+        stream = engine.stream(list(prompts.values()), decoding)
         for count, (position, answer) in enumerate(stream):
             yield indices[position], in_json(answer)
             _stop_if_asked(guard, count)
 
 
 def _answer_by_shares(
-    predictor: Predictor, prompts: Mapping[int, Sequence[int]], decoding: DecodeConfig
+    engine: Engine, prompts: Mapping[int, Sequence[int]], decoding: DecodeConfig
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields the same of prompts that each process answered a share of."""
     indices = list(prompts)
     rank, count = jax.process_index(), jax.process_count()
-    size = _ROUND * predictor.batch_size * count
+    size = _ROUND * engine.num_rows * count
     with PreemptionGuard() as guard:
         for start in range(0, len(indices), size):
             mine = indices[start : start + size][rank::count]
             with hosts.all_or_none():
-                answers = predictor.engine.generate([prompts[i] for i in mine], decoding)
+                answers = engine.generate([prompts[i] for i in mine], decoding)
             found = [[i, in_json(answer)] for i, answer in zip(mine, answers, strict=True)]
             for share in hosts.gathered(files.dumps(found)):
                 yield from json.loads(share)
@@ -198,7 +207,7 @@ def score(
     predictor: Predictor, prompts: Sequence[str], choices: Sequence[Sequence[str]]
 ) -> list[ScoredPrompt]:
     """Returns how likely each choice is after its prompt, as a whole answer: its EOS counts."""
-    encoded = [predictor.encode(prompt) for prompt in prompts]
+    encoded = _encode(predictor, prompts)
     fitting = [i for i, ids in enumerate(encoded) if len(ids) <= predictor.max_input_length]
     rank, count = (jax.process_index(), jax.process_count()) if _has_shares(predictor) else (0, 1)
     mine = fitting[rank::count]

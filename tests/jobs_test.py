@@ -89,6 +89,12 @@ def test_eval_writes_scores_and_predictions(folder, capsys):
     task = next(row.subtask for row in rows if row.subtask != scores_lib.MEAN)
     lines = (out / "predictions" / f"{task}.jsonl").read_text().splitlines()
     assert len(lines) == 2 and "prediction" in json.loads(lines[0])
+    convert = ["convert", "--source", f"{folder}/model", "--to", "huggingface"]
+    assert main.main([*convert, "--out", f"{folder}/hf"]) == 0
+    again = folder / "hf_scores"
+    run(folder, "eval", f"--gin.CHECKPOINT_PATH=hf:{folder}/hf", "--out", str(again), steps=6)
+    values = [[row.value for row in scores_lib.read_scores(p / "scores.csv")] for p in (out, again)]
+    assert values[0] == values[1]
 
 
 def test_infer_answers_in_order_and_cuts_nothing(folder):

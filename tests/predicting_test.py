@@ -66,7 +66,8 @@ def test_bfloat16_becomes_float32_and_that_is_said(tmp_path, capsys):
     assert predictor.model.config.dtype == "float32"
 
 
-@pytest.mark.parametrize("rules", ["", "replicated", "tensor"])
+@pytest.mark.slow  # compiles for eight devices
+@pytest.mark.parametrize("rules", ["", "tensor"])
 def test_a_mesh_answers_as_one_device(tmp_path, expected, rules):
     mesh = MeshShape(data=2, model=4)
     predictor = load(tiny_checkpoints.ours(tmp_path), mesh=mesh, rules=rules)
@@ -85,6 +86,7 @@ def test_what_was_trained_here_gets_the_end_of_sequence(tmp_path, config, make):
     assert predictor.encode_answer("Yes.") == [*words.encode("Yes."), words.eos_id]
 
 
+@pytest.mark.slow  # reads the tokenizer of 49,152 pieces twice
 def test_smollm2_gets_its_template_and_nothing_after(tmp_path):
     pytest.importorskip("gguf", reason="the package gguf reads the file")
     path = smollm2.gguf_file()

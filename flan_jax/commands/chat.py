@@ -63,6 +63,9 @@ def run(args: argparse.Namespace) -> None:
 
 def follow(predictor: "Predictor", chat: Chat, line: str) -> Chat:
     """Does what a line asks for; returns the conversation after it."""
+    from flan_jax.inference import prompt_files
+
+    prompt_files.check_text(line, "the line")
     if not line.startswith("/"):
         return answer(predictor, chat, line)
     word, _, rest = line.partition(" ")
@@ -118,6 +121,8 @@ def _lines() -> Iterator[str]:
             line = input("> ") if is_terminal else next(sys.stdin)
         except (EOFError, StopIteration):
             return
+        except UnicodeDecodeError as error:
+            raise errors.DataError(f"standard input is not UTF-8 text ({error.reason})") from None
         except KeyboardInterrupt:
             print()
             say(f"chat: {QUIT} leaves")

@@ -64,7 +64,13 @@ def run(args: argparse.Namespace) -> None:
 
 def read_prompt(given: str) -> str:
     """Returns the prompt given, or standard input's for '-'."""
-    prompt = sys.stdin.read().strip("\n") if given == "-" else given
+    from flan_jax.inference import prompt_files
+
+    try:
+        prompt = sys.stdin.read().strip("\n") if given == "-" else given
+    except UnicodeDecodeError as error:
+        raise errors.DataError(f"standard input is not UTF-8 text ({error.reason})") from None
+    prompt_files.check_text(prompt, "the prompt")
     if not prompt.strip():
         raise errors.UsageError("the prompt is empty; give one, or write it to standard input")
     return prompt

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flan_jax.core import errors
+from flan_jax.core import errors, files
 
 
 def read_rows(path: str, needed: Sequence[str] = ("inputs",)) -> list[dict[str, Any]]:
@@ -36,10 +36,22 @@ def read_rows(path: str, needed: Sequence[str] = ("inputs",)) -> list[dict[str, 
             if not isinstance(row, dict) or not all(isinstance(row.get(n), str) for n in needed):
                 names = " and ".join(f'a string "{name}"' for name in needed)
                 raise errors.DataError(f"{path}:{number}: need an object with {names}")
+            check_text(files.dumps(row), f"{path}:{number}")
             rows.append(row)
     if not rows:
         raise errors.DataError(f"{path}: no prompt in it; give one a line")
     return rows
+
+
+def check_text(text: str, place: str) -> str:
+    """Returns a text, if it is one: half a pair of surrogates has no UTF-8, thus no tokens."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise errors.DataError(
+            f"{place}: {text[error.start]!a} is no character; correct the text"
+        ) from None
+    return text
 
 
 def _plain(line: str) -> dict[str, str]:

@@ -29,6 +29,7 @@ def test_objects_keep_what_else_they_hold(tmp_path):
         (b'{"inputs": \n', r"a\.jsonl:1: not valid JSON"),
         (b"[" * 100_000, r"a\.jsonl:1: JSON that cannot be read"),
         (b"\xff\xfe", "not UTF-8"),
+        (b'{"inputs": "a", "b": ["\\ud83d"]}', r"a\.jsonl:1: '\\ud83d' is no character"),
         (b"\n", "no prompt in it"),
     ],
 )
