@@ -16,7 +16,7 @@ pytest.importorskip("starlette", reason="the extra `serve` is not installed")
 from flan_jax.serving.requests import Limits
 from tests.serving.tiny_servers import SpelledModel, Speller, events, running
 
-LIMITS = Limits(max_tokens=32, max_answers=8, max_pending=8, max_body_bytes=4096, timeout_s=20)
+LIMITS = Limits(max_tokens=32, max_answers=8, max_pending=8, max_body_bytes=4096, timeout_s=60)
 
 
 @pytest.fixture(scope="module")
