@@ -27,8 +27,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 import flan_jax
 from flan_jax import formats
 from flan_jax.collection.store import check_feature_lengths
-from flan_jax.collection.vocabularies import GgufVocabulary, Vocabulary, load_vocabulary
+from flan_jax.collection.vocabularies import ByteBpeVocabulary, Vocabulary, load_vocabulary
 from flan_jax.convert import deducing, huggingface
+from flan_jax.convert.huggingface_tokenizer import TOKENIZER
 from flan_jax.convert.leaves import is_stacked
 from flan_jax.core import axes, errors, files, ranges
 from flan_jax.core.progress import say
@@ -231,13 +232,15 @@ def _vocabulary(source: Source, name: str) -> Vocabulary:
     elif source.vocabulary is not None:
         return source.vocabulary
     elif source.format == "gguf":
-        return GgufVocabulary(source.path, source.path)
+        return ByteBpeVocabulary(source.path, source.path)
+    elif source.format == "huggingface" and Path(source.path, TOKENIZER).is_file():
+        return load_vocabulary(str(Path(source.path, TOKENIZER)))
     elif named := (source.info.get("vocabulary") or {}).get("name"):
         vocabulary = load_vocabulary(named)
     else:
         raise errors.UsageError(
             f"{source.path} brings no vocabulary that can be read; give --vocabulary: 'bytes', a "
-            "sentencepiece.model or a .gguf file"
+            "sentencepiece.model, a tokenizer.json or a .gguf file"
         )
     if source.format == "flan_jax":
         checkpoints.check_vocabulary(source.path, vocabulary.facts())
@@ -270,7 +273,7 @@ def _is_foreign_decoder(source: Source, model: Model, vocabulary: Vocabulary) ->
     T5's tokenizers and ours end a prompt with an EOS, also where transformers has them.
     """
     is_foreign = source.format in ("gguf", "huggingface")
-    return isinstance(model, DecoderLM) and is_foreign and isinstance(vocabulary, GgufVocabulary)
+    return isinstance(model, DecoderLM) and is_foreign and isinstance(vocabulary, ByteBpeVocabulary)
 
 
 def _fingerprint(path: str) -> str:

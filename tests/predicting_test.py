@@ -18,6 +18,7 @@ from flan_jax.inference.decode_config import DecodeConfig
 from flan_jax.models.t5 import T5
 from flan_jax.parallel.mesh import MeshShape
 from tests import smollm2, tiny_checkpoints
+from tests.collection import tokenizer_json_test
 
 VOCABULARY = tiny_checkpoints.VOCABULARY
 QUESTIONS = ("Anna has two cats.", "Go step by step.")
@@ -105,6 +106,16 @@ def test_smollm2_gets_its_template_and_nothing_after(tmp_path):
     # A tokenizer that puts a token before every text has it put there.
     source = dataclasses.replace(raw.source, bos_id=1)
     assert dataclasses.replace(raw, source=source).encode("a") == [1, *words.encode("a")]
+
+
+def test_a_decoder_with_a_byte_level_bpe_gets_nothing_after(tmp_path):
+    path = tiny_checkpoints.hf(tmp_path / "hf", tiny_checkpoints.DECODER_CONFIG, vocabulary="")
+    tokenizer_json_test.write(tmp_path / "hf")
+    words = load_vocabulary(str(tmp_path / "hf" / "tokenizer.json"))
+    assert load(path).encode("hell?") == words.encode("hell?")
+    (tmp_path / "hf" / "chat_template.jinja").write_text("{{ messages[-1].content }}<|end|>")
+    assert load(path).encode("hell?") == [*words.encode("hell?"), 0]
+    assert load(path, raw=True).encode("hell?") == words.encode("hell?")
 
 
 def test_what_decides_an_answer_is_told_apart(tmp_path):

@@ -1,6 +1,6 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Byte-level BPE as GPT-2 and most open decoders have it, from the tokenizer of a GGUF file.
+"""Byte-level BPE as GPT-2 and most open decoders have it, of a GGUF file or a tokenizer.json.
 
 A text is cut at the special tokens it names, then into words by GPT-2's rule, with each digit apart
 where the model says so; a word's UTF-8 bytes are joined pair by pair, the earliest learned pair
@@ -14,8 +14,10 @@ import re
 import sys
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from flan_jax.collection import tokenizer_json
 from flan_jax.core import files
 from flan_jax.core.errors import DataError, UsageError
 
@@ -28,15 +30,15 @@ _CACHED_WORDS = 1 << 16
 
 
 class ByteBpe:
-    """What turns text into the ids of a GGUF file's tokenizer, and back.
+    """What turns text into the ids of a file's tokenizer, and back.
 
     Raises:
-        UsageError: the tokenizer is of another kind, or the package gguf is not installed.
+        UsageError: the tokenizer is of another kind, or the package gguf is needed and not there.
         DataError: the file is damaged.
     """
 
     def __init__(self, path: str | os.PathLike):
-        facts = _facts(path)
+        facts = _json_facts(path) if Path(path).suffix == ".json" else _facts(path)
         tokens, kinds = facts["tokens"], facts["token_type"]
         self.size, self.eos_id = len(tokens), facts["eos_token_id"]
         self.fingerprint = hashlib.sha256(files.dumps(facts).encode()).hexdigest()
@@ -95,6 +97,19 @@ class ByteBpe:
                     i += 1
             pieces = joined
         return tuple(self._ids[piece] for piece in pieces if piece in self._ids)
+
+
+def _json_facts(path: str | os.PathLike) -> dict[str, Any]:
+    """Returns what a tokenizer.json says of its tokenizer."""
+    try:
+        facts = tokenizer_json.facts(Path(path))
+        _check(facts)
+        return facts
+    except UsageError:
+        raise
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"vocabulary {path}: a damaged tokenizer.json ({reason})") from None
 
 
 def _facts(path: str | os.PathLike) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Vocabularies: SentencePiece models, ByT5's bytes, GGUF's BPE; training a SentencePiece model.
+"""Vocabularies: SentencePiece models, ByT5's bytes, byte-level BPE; training a SentencePiece model.
 
 Encoding here needs neither TensorFlow nor SeqIO (they are imported only for `Vocabulary.seqio`
 and for `gs://` paths), and gives the ids that the SeqIO vocabulary gives.
@@ -26,7 +26,7 @@ from flan_jax.core.errors import DataError, UsageError
 
 T5_VOCABULARY = "gs://t5-data/vocabs/cc_all.32000/sentencepiece.model"
 BYTES = "bytes"
-_GGUF = ".gguf"
+_BYTE_BPE = (".gguf", ".json")
 
 # Sentinels after the model's own pieces, as in T5.
 NUM_EXTRA_IDS = 100
@@ -177,19 +177,21 @@ class ByteVocabulary(Vocabulary):
         return seqio.ByteVocabulary(extra_ids=self.num_extra_ids)
 
 
-class GgufVocabulary(Vocabulary):
-    """The byte-level BPE of a GGUF file; its id 0, whatever it stands for, is padding."""
+class ByteBpeVocabulary(Vocabulary):
+    """The byte-level BPE of a file; its id 0, whatever it stands for, is padding."""
 
     def __init__(self, name: str, path: str):
         if not os.path.isfile(path):
-            raise UsageError(f"vocabulary {path}: no such file; name a GGUF file")
+            raise UsageError(
+                f"vocabulary {path}: no such file; name a .gguf file or a tokenizer.json"
+            )
         self.name, self._path = name, path
         self._bpe = byte_bpe.ByteBpe(path)
         self.size, self.eos_id = self._bpe.size, self._bpe.eos_id
         self.fingerprint = self._bpe.fingerprint
 
     def __reduce__(self):
-        return GgufVocabulary, (self.name, self._path)
+        return ByteBpeVocabulary, (self.name, self._path)
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of a text, without EOS; a special token's text gives its id."""
@@ -213,8 +215,9 @@ def load_vocabulary(name: str) -> Vocabulary:
     """Returns a vocabulary by name.
 
     Args:
-        name: `bytes` (ByT5's), a SentencePiece model, or a GGUF file, `*.gguf`. A file is given by
-            its path, a `gs://` path, or `package:NAME/REST` inside an importable package.
+        name: `bytes` (ByT5's), a SentencePiece model, a GGUF file, `*.gguf`, or a `tokenizer.json`
+            beside its `tokenizer_config.json`. A file is given by its path, a `gs://` path, or
+            `package:NAME/REST` inside an importable package.
 
     Raises:
         UsageError: there is no such file, or it holds no vocabulary that is known.
@@ -225,7 +228,9 @@ def load_vocabulary(name: str) -> Vocabulary:
         return SentencePieceVocabulary(name, name)
     path = os.path.abspath(sources.resolve(name))
     return (
-        GgufVocabulary(name, path) if path.endswith(_GGUF) else SentencePieceVocabulary(name, path)
+        ByteBpeVocabulary(name, path)
+        if path.endswith(_BYTE_BPE)
+        else SentencePieceVocabulary(name, path)
     )
 
 
