@@ -16,6 +16,7 @@ from tests.collection.byte_bpe_test import MERGES, TOKENS
 OPTIONS = {"add_prefix_space": False, "use_regex": True, "trim_offsets": True}
 BYTE_LEVEL = {"type": "ByteLevel", **OPTIONS}
 DIGITS = {"type": "Digits", "individual_digits": True}
+BOS = {"type": "TemplateProcessing", "special_tokens": {"<s>": {"ids": [1]}}}
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
 SPECIAL = {"special": True} | dict.fromkeys(FLAGS, False)
 FILE = {
@@ -73,6 +74,7 @@ def test_the_forms_that_releases_write_are_one(tmp_path):
     (tmp_path / "b").mkdir()
     one = load_vocabulary(write(tmp_path))
     pairs = changed("model", "merges", to=[pair.split(" ") for pair in MERGES])
+    pairs["post_processor"] = {"type": "TemplateProcessing", "special_tokens": {}}
     other = load_vocabulary(write(tmp_path / "b", pairs, eos={"content": "<|eos|>"}))
     assert one.fingerprint == other.fingerprint
     write(tmp_path, changed("pre_tokenizer", to=BYTE_LEVEL))
@@ -87,7 +89,8 @@ def test_the_forms_that_releases_write_are_one(tmp_path):
         (("model", "type"), "Unigram", "model has type 'Unigram'"),
         (("model", "byte_fallback"), True, "model has byte_fallback True"),
         (("normalizer",), {"type": "NFC"}, "the file has normalizer {'type': 'NFC'}"),
-        (("post_processor",), {"type": "TemplateProcessing"}, "post_processor has type"),
+        (("post_processor",), {"type": "Sequence"}, "post_processor has type 'Sequence'"),
+        (("post_processor",), BOS, "post_processor has special_tokens {'<s>'"),
         (("pre_tokenizer",), {"type": "Metaspace"}, "pre_tokenizer has type 'Metaspace'"),
         (("pre_tokenizer",), BYTE_LEVEL | {"add_prefix_space": True}, "add_prefix_space True"),
         (
