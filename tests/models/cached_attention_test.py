@@ -12,7 +12,7 @@ import pytest
 
 from flan_jax.core.errors import UsageError
 from flan_jax.core.tree import flatten
-from flan_jax.models.cached_attention import At, Part, attend, write
+from flan_jax.models.cached_attention import At, Part, attend, turned, write
 from flan_jax.models.decoder import DecoderLM
 from tests.inference.tiny_models import (
     MODELS,
@@ -150,7 +150,7 @@ def test_attending_to_several_parts_equals_loops():
     bias = _normal(1, groups, 1, 1, 1, 5, seed=7)
     masks = [np.random.default_rng(i).random((batch, 1, 1, 1, 1, 4)) < 0.7 for i in range(1)]
     masks.append(np.random.default_rng(9).random((batch, 1, members, 1, 1, 5)) < 0.7)
-    parts = [Part(tuple(of_all)), Part(tuple(of_rows), masks[0])]
+    parts = [Part(tuple(of_all)), Part(turned(tuple(of_rows)), masks[0], is_turned=True)]
     parts.append(Part(tuple(of_members), masks[1], bias))
     found = attend(query, parts, 0.5)
     for b, g, m, h, q in np.ndindex(query.shape[:-1]):
@@ -170,29 +170,37 @@ def test_the_age_of_a_slot_is_how_many_steps_ago_it_was_filled():
     assert At(jnp.int32(2), jnp.zeros(1, jnp.int32)).ages(5).tolist() == [2, 1, 0, 4, 3]
 
 
-def test_a_row_sees_the_slots_it_has_filled():
-    cache = tuple(jnp.zeros((2, 1, 1, 4, 3)) for _ in range(2))
+def _cache(batch, members, slots):
+    return tuple(jnp.zeros((batch, 1, members, slots, 3)) for _ in range(2))
+
+
+def test_a_row_sees_the_slots_it_has_filled_and_its_step():
     at = At(jnp.int32(1), jnp.array([0, 2], jnp.int32))
-    mask = at.own(cache).mask
-    assert mask.reshape(2, 4).tolist() == [[False, True, False, False], [True, True, False, True]]
+    new = _cache(2, 1, 1)
+    old, step = at.own(_cache(2, 1, 4), new, jnp.array([[5.0, 6.0, 7.0, 8.0]]))
+    assert old.mask.reshape(2, 4).tolist() == [[False] * 4, [True, False, False, True]]
+    assert old.bias.ravel().tolist() == [6, 5, 8, 7], "by age: of slot 0 one step, of slot 3 two"
+    assert step.keys_values is new and step.mask is None and step.bias.ravel().tolist() == [5]
 
 
 def test_members_see_the_slots_of_their_ancestors():
-    cache = tuple(jnp.zeros((1, 1, 2, 3, 3)) for _ in range(2))
-    ancestors = jnp.array([[[0, 0, 0], [0, 1, 0]]], jnp.int32)
-    part = At(jnp.int32(1), jnp.array([1], jnp.int32), ancestors).own(cache)
-    assert part.keys_values[0].shape == (1, 1, 6, 3)
-    of_first, of_second = part.mask.reshape(2, 2, 3).tolist()
-    assert of_first == [[True, True, False], [False, False, False]]
-    assert of_second == [[True, False, False], [False, True, False]]
+    ancestors = jnp.array([[[0, 0, 0], [0, 1, 1]]], jnp.int32)
+    at = At(jnp.int32(1), jnp.array([2], jnp.int32), ancestors)
+    old, _ = at.own(_cache(1, 2, 3), _cache(1, 2, 1), jnp.array([[5.0, 6.0, 7.0]]))
+    assert old.keys_values[0].shape == (1, 1, 6, 3)
+    of_first, of_second = old.mask.reshape(2, 2, 3).tolist()
+    assert of_first == [[True, False, True], [False, False, False]]
+    assert of_second == [[True, False, False], [False, False, True]]
+    assert old.bias.ravel().tolist() == [6, 5, 7, 6, 5, 7]
 
 
-def test_writing_changes_one_slot():
-    cache = tuple(jnp.zeros((1, 1, 2, 3, 1)) for _ in range(2))
-    new = tuple(jnp.full((1, 1, 2, 1, 1), i, jnp.float32) for i in (5, 6))
-    keys, values = write(cache, new, jnp.int32(1))
-    assert keys.reshape(2, 3).tolist() == [[0, 5, 0], [0, 5, 0]]
-    assert values.reshape(2, 3).tolist() == [[0, 6, 0], [0, 6, 0]]
+def test_writing_changes_one_slot_of_all_layers():
+    own = [tuple(jnp.zeros((1, 1, 2, 3, 1)) for _ in range(2)) for _ in range(2)]
+    new = [tuple(jnp.full((1, 1, 2, 1, 1), 5.0 + i) for i in range(2)) for _ in range(2)]
+    at = At(jnp.int32(1), jnp.zeros(1, jnp.int32))
+    for keys, values in write(own, new, at, after=jnp.ones((1, 2))):
+        assert keys.reshape(2, 3).tolist() == [[0, 5, 0], [0, 5, 0]]
+        assert values.reshape(2, 3).tolist() == [[0, 6, 0], [0, 6, 0]]
 
 
 @pytest.mark.parametrize("name", ["t5_scanned", "palm", "llama_scanned"])
