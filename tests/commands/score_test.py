@@ -16,7 +16,7 @@ from flan_jax.core.tree import unflatten
 from flan_jax.models.t5 import T5
 from tests import host_processes, tiny_checkpoints
 
-QUESTION, CHOICES = "Is it?", ["yes", "no, it is not", "one two"]
+QUESTION, CHOICES = "Is it?", ["yes", "no, it is not", "three"]  # best per token and best
 LIMITS = ("--max_input_length", "32")
 
 pytestmark = pytest.mark.slow  # models are compiled: some seconds each
@@ -96,6 +96,7 @@ def test_one_prompt_is_scored_and_printed(score):
     means = [by_forward_pass(QUESTION, choice).mean() for choice in CHOICES]
     lines = score(QUESTION, *choices, "--rank_by", "mean").out.splitlines()
     assert [line.endswith("best") for line in lines] == [mean == max(means) for mean in means]
+    assert np.argmax(means) != np.argmax(sums)
 
 
 @pytest.mark.parametrize(
