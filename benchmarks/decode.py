@@ -1,11 +1,16 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Greedy decoding: ours, compiled, against `generate` of transformers with torch.
+"""Decoding to a fixed length: `Engine.generate`, against `generate` of transformers with torch.
 
-Both sides have the same T5 1.1 with the same weights (random ones, float32), encode the same
-inputs (no padding) and decode a fixed number of tokens with a key-value cache on the same cores;
-nothing ends a sequence early. The peer is eager torch (not compiled), with the attention that
-transformers chooses. The tokens of both sides are compared, so that both did the same work.
+Both sides have the same T5 1.1 with the same weights (random ones, float32), and answer the same
+prompts, none of them padded, on the same cores: greedily, by beam search, and by sampling, once and
+40 times a prompt. Nothing ends an answer before its length. A call is whole, from lists of tokens
+to answers in numpy, but for text: neither side turns tokens into it. The peer is eager torch (not
+compiled) in inference mode, with the attention that transformers chooses (torch's own, fused) and
+its dynamic cache, which was measured to be faster than its static one.
+
+Tokens decoded greedily and by beam search are compared, and so are the scores of beams, so that
+both did the same work. Samples cannot be equal, as both draw in their own way: they are counted.
 """
 
 import argparse
@@ -15,7 +20,7 @@ import re
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import measuring
@@ -25,13 +30,10 @@ from train_step import CASES, torch_t5
 
 from flan_jax.core import errors
 
-BATCH_SIZES = (1, 8, 64)
-INPUT_LENGTH = 128
-NUM_TOKENS = 32  # as the target length of the recipe `mini`
-NO_TOKEN = -1  # as end of sequence: no row ends before its length
 # A row must begin alike on both sides. Later, rounding may turn a near tie, and from there on the
 # row differs; a few rows of many may do so at once.
 NUM_FIRST, LEAST_EQUAL = 4, 0.9
+MOST_APART = 0.01  # of the scores of beams, relative
 ROUND_S = 1.0
 
 # Ours by transformers' place in a block: the sublayer, and what its norm is called after.
@@ -47,17 +49,52 @@ _KERNELS = {"q": "query", "k": "key", "v": "value", "o": "out"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Shape:
-    """What both sides decode."""
+class Way:
+    """How tokens are chosen."""
 
-    batch_size: int
-    vocab_size: int
+    num_beams: int = 1
+    num_samples: int = 1
+    temperature: float = 0.0  # 0: the likeliest token
+    top_k: int = 0
+    # Prompts that the peer takes at a time; None: all. Of 40 samples each, four fill a batch, and
+    # are two per cent faster than one: more cost gigabytes, as each sample has keys and values of
+    # its prompt.
+    peer_prompts: int | None = None
+
+
+WAYS = {
+    "greedy": Way(),
+    "beam_4": Way(num_beams=4),
+    "sampling": Way(temperature=0.7, top_k=40),
+    "samples_40": Way(temperature=0.7, top_k=40, num_samples=40, peer_prompts=4),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How much both sides decode."""
+
+    num_prompts: int
+    input_length: int
     num_tokens: int
 
-    def inputs(self) -> np.ndarray:
-        """Returns inputs `[batch, length]` int32, none of them padding."""
-        rng = np.random.default_rng(0)
-        return rng.integers(2, self.vocab_size, (self.batch_size, INPUT_LENGTH), np.int32)
+
+SHAPES = {
+    "tiny": Shape(num_prompts=8, input_length=128, num_tokens=32),
+    "t5_1_1_small": Shape(num_prompts=8, input_length=512, num_tokens=128),
+}
+QUICK_SHAPE = Shape(num_prompts=2, input_length=32, num_tokens=8)
+
+
+class NoText:
+    """In place of a vocabulary: no token ends an answer, and none is turned into text."""
+
+    eos_id = -1
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Returns nothing."""
+        del ids
+        return ""
 
 
 def weights(path: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -87,35 +124,24 @@ def our_path(name: str) -> str:
     return f"{stack}/layers_{block}/{sublayer}/{_KERNELS.get(last, last)}/kernel"
 
 
-def ours(config: Any, shape: Shape) -> Iterator[dict[str, Any]]:
-    """Decodes with `flan_jax.inference.decode.greedy`."""
+def our_engine(config: Any, **engine: Any):
+    """Returns an `Engine` of our T5, which gives no log-probabilities, and its parameter count."""
     import jax
 
     from flan_jax.core.tree import flatten, unflatten
-    from flan_jax.inference.decode import greedy
+    from flan_jax.inference.engine import Engine
     from flan_jax.models.t5 import T5
 
-    model = T5(config)
-    apart = model.other_layout if config.scan_layers else model
-    shapes = flatten(jax.eval_shape(apart.init, jax.random.key(0)))
-    params = unflatten({path: weights(path, leaf.shape) for path, leaf in shapes.items()})
-    params = jax.device_put(model.from_other_layout(params) if config.scan_layers else params)
-    inputs = jax.device_put(shape.inputs())
-
-    def decode(params, inputs):
-        return greedy(model, params, inputs, max_length=shape.num_tokens, eos_id=NO_TOKEN)
-
-    start = time.perf_counter()
-    compiled = jax.jit(decode).lower(params, inputs).compile()
-    facts = {
-        "compile_s": time.perf_counter() - start,
-        "num_params": sum(leaf.size for leaf in jax.tree.leaves(params)),
-    }
-    yield from _rounds(lambda: np.asarray(compiled(params, inputs)), facts)
+    # Its layers apart, as `for_decoding` would have them.
+    model = T5(dataclasses.replace(config, scan_layers=False))
+    shapes = flatten(jax.eval_shape(model.init, jax.random.key(0)))
+    drawn = {path: jax.device_put(weights(path, leaf.shape)) for path, leaf in shapes.items()}
+    num_params = sum(leaf.size for leaf in drawn.values())
+    return Engine(model, unflatten(drawn), NoText(), with_logprobs=False, **engine), num_params
 
 
-def peer(config: Any, shape: Shape) -> Iterator[dict[str, Any]]:
-    """Decodes with the `generate` of transformers' T5."""
+def peer_model(config: Any):
+    """Returns transformers' T5 with our weights, and how many parameters it has."""
     import torch
 
     model = torch_t5(config).eval()
@@ -128,111 +154,225 @@ def peer(config: Any, shape: Shape) -> Iterator[dict[str, Any]]:
             drawn = weights(path, ours)
             parameter.copy_(torch.from_numpy(drawn.T if turned else drawn))
     model.generation_config.eos_token_id = None  # no row ends before its length
-    inputs = torch.tensor(shape.inputs(), dtype=torch.long)
-    mask = torch.ones_like(inputs)
-
-    def decode() -> np.ndarray:
-        found = model.generate(
-            input_ids=inputs, attention_mask=mask, max_new_tokens=shape.num_tokens,
-            do_sample=False, num_beams=1, use_cache=True,
-        )  # fmt: skip
-        return found.numpy()[:, 1:]  # without the start token
-
-    yield from _rounds(decode, {"num_params": sum(p.numel() for p in model.parameters())})
+    return model, sum(parameter.numel() for parameter in model.parameters())
 
 
-def _rounds(decode: Callable[[], np.ndarray], facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Warms up, yields `facts` with the tokens, then the seconds a call takes, round by round."""
-    decode()
-    start = time.perf_counter()
-    tokens = decode()
-    num_calls = max(1, math.ceil(ROUND_S / (time.perf_counter() - start)))
-    yield {**facts, "tokens": tokens}
+def ours(config: Any, shape: Shape, way: Way) -> Iterator[dict[str, Any]]:
+    """Answers with `flan_jax.inference.engine.Engine`."""
+    from flan_jax.inference.decode_config import DecodeConfig
+
+    request = DecodeConfig(
+        max_length=shape.num_tokens, num_beams=way.num_beams, num_samples=way.num_samples,
+        temperature=way.temperature, top_k=way.top_k,
+    )  # fmt: skip
+    engine, num_params = our_engine(
+        config,
+        max_input_length=shape.input_length,
+        length_buckets=(shape.input_length,),
+        num_rows=shape.num_prompts * max(way.num_beams, way.num_samples),
+    )
+    prompts = inputs(config, shape).tolist()
+
+    def answer() -> dict[str, Any]:
+        answers = engine.generate(prompts, request)
+        return {
+            "tokens": [tokens for found in answers for tokens in found.tokens],
+            "scores": [found.scores[0] for found in answers],
+        }
+
+    yield from rounds(answer, {"num_params": num_params})
+
+
+def peer(config: Any, shape: Shape, way: Way) -> Iterator[dict[str, Any]]:
+    """Answers with the `generate` of transformers' T5."""
+    import torch
+
+    model, num_params = peer_model(config)
+    prompts = inputs(config, shape).tolist()
+    at_once = way.peer_prompts or shape.num_prompts
+    sampled = {"temperature": way.temperature, "top_k": way.top_k} if way.temperature else {}
+
+    def answer() -> dict[str, Any]:
+        found: list[np.ndarray] = []
+        for start in range(0, len(prompts), at_once):
+            batch = torch.tensor(prompts[start : start + at_once])
+            with torch.inference_mode():
+                rows = model.generate(
+                    input_ids=batch, attention_mask=torch.ones_like(batch), use_cache=True,
+                    max_new_tokens=shape.num_tokens, num_beams=way.num_beams,
+                    num_return_sequences=way.num_samples, do_sample=bool(sampled), **sampled,
+                )  # fmt: skip
+            found.extend(rows.numpy()[:, 1:])  # without the start token
+        return {"tokens": found}
+
+    def scores(tokens: list[np.ndarray]) -> list[float]:
+        """Returns the mean log-probability of an answer's tokens: as a beam of it ranks."""
+        found = []
+        for prompt, answer in zip(prompts, tokens, strict=True):  # by one, as logits are large
+            labels = torch.tensor(answer[None], dtype=torch.long)
+            with torch.inference_mode():
+                found.append(-float(model(input_ids=torch.tensor([prompt]), labels=labels).loss))
+        return found
+
+    facts = {"num_params": num_params}
+    yield from rounds(answer, facts, scores if way.num_beams > 1 else None)
+
+
+def inputs(config: Any, shape: Shape) -> np.ndarray:
+    """Returns prompts `[num_prompts, length]` int32, none of them padding."""
+    rng = np.random.default_rng(0)
+    return rng.integers(2, config.vocab_size, (shape.num_prompts, shape.input_length), np.int32)
+
+
+def rounds(
+    answer: Callable[[], dict[str, Any]],
+    facts: dict[str, Any],
+    scores: Callable[[list[np.ndarray]], list[float]] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yields `facts` and what a warm call gave, then the seconds a call takes, round by round.
+
+    Args:
+        answer: the call; gives "tokens".
+        facts: of the side.
+        scores: what gives the scores of tokens, if the call does not.
+    """
+
+    def timed() -> tuple[float, dict[str, Any]]:
+        start = time.perf_counter()
+        found = answer()
+        return time.perf_counter() - start, found
+
+    first_s, _ = timed()
+    warm_s, found = timed()
+    num_calls = max(1, math.ceil(ROUND_S / warm_s))
+    if scores is not None:
+        found = {**found, "scores": scores(found["tokens"])}
+    yield {**facts, **found, "more_at_first_s": max(0.0, first_s - warm_s)}
     while True:
         start = time.perf_counter()
         for _ in range(num_calls):
-            decode()
+            answer()
         yield {"call_s": (time.perf_counter() - start) / num_calls}
 
 
-def share_equal(case: str, found: dict[str, dict[str, Any]], shape: Shape) -> float:
-    """Returns the share of tokens that are the same on both sides.
+def check_counts(case: str, found: dict[str, dict[str, Any]], lengths: Sequence[int]) -> None:
+    """Checks that both sides have as many parameters and gave answers of these lengths.
 
     Raises:
-        FlanError: the sides differ in parameters, a side decoded fewer tokens than asked, or too
-            many rows begin differently; then the comparison would say nothing.
+        FlanError: they do not; then the comparison would say nothing.
     """
     counts = {name: facts["num_params"] for name, facts in found.items()}
     if len(set(counts.values())) > 1:
         raise errors.FlanError(f"{case}: the sides differ in parameters: {counts}")
-    expected = (shape.batch_size, shape.num_tokens)
     for name, facts in found.items():
-        if facts["tokens"].shape != expected:
+        lengths_found = [len(tokens) for tokens in facts["tokens"]]
+        if lengths_found != list(lengths):
             raise errors.FlanError(
-                f"{case}: {name} decoded tokens of shape {facts['tokens'].shape}, not {expected}"
+                f"{case}: {name} gave {len(lengths_found)} answers of {sum(lengths_found):,} "
+                f"tokens, not {len(lengths)} of {sum(lengths):,}, or of other lengths each"
             )
-        if not facts["tokens"][:, -1].any():  # a row that ended is filled with padding, 0
-            raise errors.FlanError(f"{case}: {name} decoded fewer than {shape.num_tokens} tokens")
-    same = found["ours"]["tokens"] == found["peer"]["tokens"]
-    if (equal := same[:, :NUM_FIRST].all(axis=1).mean()) < LEAST_EQUAL:
+
+
+def share_equal(case: str, mine: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
+    """Returns the share of tokens that are the same on both sides.
+
+    Raises:
+        FlanError: too many answers begin differently.
+    """
+    same = [a == b for a, b in zip(mine, theirs, strict=True)]
+    if (equal := np.mean([row[:NUM_FIRST].all() for row in same])) < LEAST_EQUAL:
         raise errors.FlanError(
-            f"{case}: only {equal:.0%} of the rows begin alike on both sides, with the same "
+            f"{case}: only {equal:.0%} of the answers begin alike on both sides, with the same "
             f"weights and inputs; {LEAST_EQUAL:.0%} are needed"
         )
-    return float(same.mean())
+    return float(np.concatenate(same).mean())
+
+
+def check_scores(case: str, mine: Sequence[float], theirs: Sequence[float]) -> None:
+    """Checks that the best beams of both sides score alike, whichever tokens they are of.
+
+    Raises:
+        FlanError: they do not.
+    """
+    apart = np.abs(np.subtract(mine, theirs) / theirs)
+    if apart.max() > MOST_APART:
+        worst = int(apart.argmax())
+        raise errors.FlanError(
+            f"{case}: the best beam of prompt {worst} scores {mine[worst]:.4f} on our side and "
+            f"{theirs[worst]:.4f} on the peer's, {apart[worst]:.1%} apart; at most "
+            f"{MOST_APART:.0%} is rounding"
+        )
+
+
+def compared(case: str, found: dict[str, dict[str, Any]], shape: Shape, way: Way) -> float | None:
+    """Returns the share of equal tokens, None of samples, once both sides are alike otherwise."""
+    check_counts(case, found, [shape.num_tokens] * (shape.num_prompts * way.num_samples))
+    if way.temperature:
+        return None
+    if way.num_beams > 1:
+        check_scores(case, *(found[side]["scores"] for side in ("ours", "peer")))
+    return share_equal(case, *(found[side]["tokens"] for side in ("ours", "peer")))
+
+
+def plain(config: Any) -> argparse.Namespace:
+    """Returns a configuration's fields alone: the peer unpickles them without importing jax."""
+    return argparse.Namespace(**dataclasses.asdict(config))
 
 
 def measure_decoding(
-    models: list[str], batch_sizes: tuple[int, ...], num_tokens: int, num_rounds: int
+    models: Sequence[str], ways: Sequence[str], num_rounds: int, quick: bool
 ) -> Table:
     """Returns decoded tokens per second of both sides."""
     table = Table(
-        f"Greedy decoding of {num_tokens} tokens from {INPUT_LENGTH} input tokens: ours (flan_jax) "
-        "against the peer (transformers + torch, eager), float32",
+        "Decoding to a fixed length: ours (flan_jax) against the peer (transformers + torch, "
+        "eager), float32",
         {
-            "model": "", "parameters": ",d", "batch": "d", "ours tok/s": ",.0f",
-            "peer tok/s": ",.0f", "ratio": ".2f", "ours ms/step": ".2f", "peer ms/step": ".2f",
-            "ours compile s": ".1f", "equal tokens": ".1%", "ours peak MB": ",.0f",
-            "peer peak MB": ",.0f",
+            "model": "", "parameters": ",d", "prompts": "d", "tokens": "", "how": "",
+            "ours tok/s": ",.1f", "peer tok/s": ",.1f", "ratio": ".2f", "ours s/call": ".2f",
+            "peer s/call": ".2f", "ours compile s": ".1f", "equal tokens": ".1%",
+            "ours peak MB": ",.0f", "peer peak MB": ",.0f",
         },
-        "tok/s: decoded tokens of all rows; a call encodes its inputs too. ratio: ours / peer in "
-        f"tok/s, above 1 ours is faster.\nmedian (min-max) over {num_rounds} alternating rounds "
-        f"of at least {ROUND_S:g} s, warm.\n"
-        "ms/step: a call's time over its tokens a row. compile: paid once a shape, before these "
-        "times; the peer has none.\n"
-        "equal tokens: of both sides, from the same weights and inputs; a row differs from where "
+        "tokens: of a prompt, and of an answer. tok/s: tokens of all answers, of the best beam "
+        "alone; a call encodes its prompts too.\nratio: ours / peer in tok/s, above 1 ours is "
+        f"faster. median (min-max) over {num_rounds} alternating rounds of at least {ROUND_S:g} s, "
+        "warm.\nsampling: at temperature 0.7 among the 40 likeliest; samples_40: so many of each "
+        "prompt, of which the peer takes four at a time.\n"
+        "compile: what the first call takes more than the second; the peer compiles nothing.\n"
+        "equal tokens: of both sides, from the same weights and prompts; a row differs from where "
         "rounding turns a near tie.\n"
         "peak MB: resident memory of the process, imports and compilation included.",
     )  # fmt: skip
     for name in models:
-        case = CASES[name]
-        config = case.config()
-        # The peer's process gets plain fields, as unpickling our configuration would import jax.
-        plain = argparse.Namespace(**dataclasses.asdict(config))
-        for batch_size in batch_sizes:
-            label = f"{name}, batch {batch_size}"
+        config = CASES[name].config()
+        shape = QUICK_SHAPE if quick else SHAPES[name]
+        for how in ways:
+            way = WAYS[how]
+            label = f"{name}, {how}"
             measuring.step(f"decode: {label}")
-            shape = Shape(
-                batch_size=batch_size, vocab_size=case.vocab_size, num_tokens=num_tokens
-            )  # fmt: skip
-            sides = {"ours": (ours, (config, shape)), "peer": (peer, (plain, shape))}
+            sides = {
+                "ours": (ours, (config, shape, way)),
+                "peer": (peer, (plain(config), shape, way)),
+            }
             with measuring.contenders(sides) as both:
                 found = {side: contender.facts for side, contender in both.items()}
-                equal = share_equal(label, found, shape)
+                equal = compared(label, found, shape, way)
                 runs = {side: contender.round for side, contender in both.items()}
-                rounds = measuring.alternate(runs, num_rounds)
-            seconds = {side: [r["call_s"] for r in rounds[side]] for side in sides}
-            rates = {s: [batch_size * num_tokens / t for t in seconds[s]] for s in sides}
+                measured = measuring.alternate(runs, num_rounds)
+            seconds = {side: [r["call_s"] for r in measured[side]] for side in sides}
+            num_tokens = shape.num_prompts * way.num_samples * shape.num_tokens
+            rates = {side: [num_tokens / s for s in seconds[side]] for side in sides}
             table.add(
-                name + (", scanned" if config.scan_layers else ""),
+                name,
                 found["ours"]["num_params"],
-                batch_size,
+                shape.num_prompts,
+                f"{shape.input_length} + {shape.num_tokens}",
+                how,
                 *(Spread.of(rates[side]) for side in sides),
                 Spread.ratio(rates["ours"], rates["peer"]),
-                *(Spread.of([t * 1e3 / num_tokens for t in seconds[side]]) for side in sides),
-                found["ours"]["compile_s"],
+                *(Spread.of(seconds[side]) for side in sides),
+                found["ours"]["more_at_first_s"],
                 equal,
-                *(rounds[side][-1]["peak_rss_mb"] for side in sides),
+                *(measured[side][-1]["peak_rss_mb"] for side in sides),
             )
     return table
 
@@ -240,18 +380,18 @@ def measure_decoding(
 def measure(args: argparse.Namespace) -> list[Table]:
     """Returns the table."""
     measuring.require("torch", "transformers")
-    if args.quick:
-        return [measure_decoding(args.models[:1], BATCH_SIZES[:2], 16, args.rounds)]
-    return [measure_decoding(args.models, BATCH_SIZES, NUM_TOKENS, args.rounds)]
+    models = args.models[:1] if args.quick else args.models
+    return [measure_decoding(models, args.ways, args.rounds, args.quick)]
 
 
 def main() -> int:
     """Runs the benchmark."""
     parser = measuring.make_parser(__doc__, num_rounds=3)
-    parser.add_argument(
-        "--models", choices=CASES, default=list(CASES), nargs="+", metavar="NAME",
-        help=f"of {', '.join(CASES)}",
-    )  # fmt: skip
+    for name, known in (("models", SHAPES), ("ways", WAYS)):
+        parser.add_argument(
+            f"--{name}", choices=known, default=list(known), nargs="+", metavar="NAME",
+            help=f"of {', '.join(known)}",
+        )  # fmt: skip
     return measuring.run(
         __file__, parser, measure, libraries=("jax", "flax", "torch", "transformers", "numpy")
     )

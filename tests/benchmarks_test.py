@@ -15,8 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"
 SHARED = ("__main__", "measuring")
-# On no page: one needs an accelerator to be measured, and one has no peer.
-UNMEASURED = ("gpu_step", "serve_load")
+# On no page: one needs an accelerator to be measured, one has no peer, and one is not measured yet.
+UNMEASURED = ("gpu_step", "serve_load", "decode_mixed")
 SCRIPTS = sorted(p.stem for p in BENCHMARKS.glob("*.py") if p.stem not in (*SHARED, *UNMEASURED))
 RESULTS = ROOT / "docs" / "performance"
 
@@ -189,10 +189,42 @@ def _fewest(lengths: list[int], width: int, free: list[int]) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parity
-@pytest.mark.parametrize("name", ["train_step", "packed_step", "startup", "decode"])
+@pytest.mark.parametrize("name", ["train_step", "packed_step", "startup", "decode", "decode_mixed"])
 def test_measures_both_sides_where_torch_is(name, tmp_path):
     pytest.importorskip("torch", reason="the peer is transformers with torch: make test-parity")
     check_quick_run(name, tmp_path)
+
+
+def test_answers_must_be_as_many_and_as_long_and_begin_alike(load):
+    decode, long = load("decode"), np.arange(8)
+    sides = {name: {"num_params": 5, "tokens": [long, long[:2]]} for name in ("ours", "peer")}
+    decode.check_counts("c", sides, [8, 2])
+    with pytest.raises(decode.errors.FlanError, match="c: ours gave 2 answers of 10 tokens"):
+        decode.check_counts("c", sides, [8, 3])
+    sides["peer"]["num_params"] = 6
+    with pytest.raises(decode.errors.FlanError, match="differ in parameters: .*'peer': 6"):
+        decode.check_counts("c", sides, [8, 2])
+
+    later, sooner = (np.where(long < n, long, 0) for n in (4, 2))
+    assert decode.share_equal("c", [long, long[:2]], [later, long[:2]]) == pytest.approx(6 / 10)
+    with pytest.raises(decode.errors.FlanError, match="c: only 50% of the answers begin alike"):
+        decode.share_equal("c", [long, long[:2]], [sooner, long[:2]])
+
+
+def test_beams_must_score_alike(load):
+    decode = load("decode")
+    decode.check_scores("c", [-2.0, -3.0], [-2.01, -3.0])
+    with pytest.raises(decode.errors.FlanError, match=r"prompt 1 scores -3.0000 .* -3.1000"):
+        decode.check_scores("c", [-2.0, -3.0], [-2.0, -3.1])
+
+
+def test_prompts_are_as_long_as_real_ones(load):
+    draw = load("decode_mixed").Prompts.draw
+    prompts = draw(2000, 896)
+    assert draw(2000, 896) == prompts
+    inputs, answers = (np.array(x) for x in ([*map(len, prompts.tokens)], prompts.budgets))
+    assert 170 < inputs.mean() < 210 and inputs.max() == 512  # a long tail
+    assert 12 < answers.mean() < 20 and answers.max() > 100 and np.median(answers) <= 10
 
 
 @pytest.mark.slow  # compiles three small steps in a process
