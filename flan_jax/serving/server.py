@@ -3,7 +3,7 @@
 """Runs the application on a socket until SIGTERM or Ctrl-C, and ends it in order.
 
 Asked to stop, the server takes no more connections; what is open may finish for a while, then ends
-with an error that says so. Asked again, it ends at once.
+with an error that says so; at once, if the server is asked again.
 """
 
 import asyncio
@@ -29,6 +29,8 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         UsageError: there is no such address here, or its port is taken.
     """
+    if port > 65535:
+        raise errors.UsageError(f"--port must be from 0 to 65535, got {port}")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=512)
@@ -90,7 +92,8 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Notes a signal; unlike Uvicorn's, it is not raised again when all has ended well."""
         del sig, frame
-        self.force_exit = self.should_exit
+        if self.should_exit:
+            self._worker.end_all()
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -151,8 +151,11 @@ class Worker:
         for ticket in self._open:
             ticket.tell(_stopped())
 
-    def stop(self, timeout_s: float = 10.0) -> None:
-        """Ends the thread after the step it is at; waits that long at most, in any thread."""
+    def stop(self, timeout_s: float | None = None) -> None:
+        """Ends the thread after the step it is at, and waits for it; called from any thread.
+
+        A process must not end before: a compiler that is at work then aborts it.
+        """
         self._inbox.put(None)
         self._thread.join(timeout_s)
 

@@ -66,7 +66,17 @@ def test_a_port_that_is_taken_is_said(capsys):
     assert f"--port {port}" in line and "in use" in line
 
 
-def test_an_address_of_another_machine_is_said(capsys):
-    assert main.main(["serve", "--checkpoint", "nowhere", "--host", "192.0.2.1"]) == 2
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--checkpoint", "nowhere", "--host", "192.0.2.1"], "an address of this machine"),
+        (["--checkpoint", "nowhere", "--host", "no host"], "cannot listen on --host 'no host'"),
+        (["--checkpoint", "nowhere", "--port", "65536"], "from 0 to 65535, got 65536"),
+        (["--checkpoint", "nowhere", "--port", "0"], "no checkpoint at 'nowhere'"),
+        (["--port", "0"], "no model; give --checkpoint PATH"),
+    ],
+)
+def test_other_mistakes_are_said(words, message, capsys):
+    assert main.main(["serve", *words]) == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert "192.0.2.1" in line and "address of this machine" in line
+    assert message in line

@@ -4,6 +4,7 @@
 
 import dataclasses
 import json
+import signal
 import socket
 import threading
 
@@ -275,6 +276,19 @@ def test_stopping_lets_requests_finish(held):
     assert events(stream)[-1] == "[DONE]"
     held.thread.join(20)
     assert not held.thread.is_alive()
+
+
+def test_a_second_signal_ends_what_is_open():
+    gate = threading.Semaphore(0)
+    with running(SpelledModel(), lambda: Speller(gate), LIMITS, grace_s=600) as client:
+        stream = client.stream("ab")
+        gate.release()
+        stream.readline()
+        client.server.handle_exit(signal.SIGTERM, None)
+        wait_until(lambda: client.worker.is_stopping)
+        client.server.handle_exit(signal.SIGTERM, None)
+        assert events(stream)[-1]["error"]["code"] == "stopping"
+        gate.release(1000)
 
 
 def test_stopping_ends_what_does_not_finish(held):

@@ -18,7 +18,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 
 # Ends the browser's whole group, and does so too where the test itself was killed.
-LIMIT = ("timeout", "--signal=KILL", "240")
+LIMIT = ("timeout", "--signal=KILL", "1200")
 
 
 class Page:

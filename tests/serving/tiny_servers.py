@@ -211,5 +211,5 @@ def running(model, new_session, limits: Limits | None = None, grace_s: float = 1
     finally:
         client.server.should_exit = True
         client.thread.join(30)
-        worker.stop()
+        worker.stop(10)
         assert not client.thread.is_alive()

@@ -25,7 +25,7 @@ def run(scenario, session=None, max_pending=4):
         try:
             return await asyncio.wait_for(scenario(worker), 20)
         finally:
-            await asyncio.to_thread(worker.stop)
+            await asyncio.to_thread(worker.stop, 10)
 
     return asyncio.run(main())
 
@@ -110,7 +110,7 @@ def test_a_failure_ends_those_that_run_and_the_session():
             else:
                 assert ticket is good  # done before the other one came
         found = await answers(worker.admit([BYTES.encode("ab")], CONFIG))
-        await asyncio.to_thread(worker.stop)
+        await asyncio.to_thread(worker.stop, 10)
         return found
 
     assert asyncio.run(main()) == {0: "ba"}
@@ -162,5 +162,5 @@ def test_the_context_is_entered_in_the_thread():
 
     worker = Worker(Speller, max_pending=1, context=Context)
     worker.start()
-    worker.stop()
+    worker.stop(10)
     assert entered == ["model", "left"]
