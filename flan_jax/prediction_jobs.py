@@ -133,14 +133,14 @@ def _answer_by_shares(
     rank, count = jax.process_index(), jax.process_count()
     size = _ROUND * engine.num_rows * count
     with PreemptionGuard() as guard:
-        for start in range(0, len(indices), size):
+        for number, start in enumerate(range(0, len(indices), size)):
             mine = indices[start : start + size][rank::count]
             with hosts.all_or_none():
                 answers = engine.generate([prompts[i] for i in mine], decoding)
             found = [[i, in_json(answer)] for i, answer in zip(mine, answers, strict=True)]
             for share in hosts.gathered(files.dumps(found)):
                 yield from json.loads(share)
-            _stop_if_asked(guard, start)
+            _stop_if_asked(guard, number)
 
 
 def _has_shares(predictor: Predictor) -> bool:
@@ -148,7 +148,10 @@ def _has_shares(predictor: Predictor) -> bool:
 
 
 def _stop_if_asked(guard: PreemptionGuard | None, step: int) -> None:
-    """Raises a `PreemptedError` on all processes of a job at the same step, if one was told to."""
+    """Raises a `PreemptedError` on all processes of a job at the same step, if one was told to.
+
+    They agree on the step after the latest of them, so steps must be 0, 1, 2, ...
+    """
     if guard is not None and guard.requested(step):
         raise errors.PreemptedError(
             "asked to stop; answers so far are kept; start the same command again to go on"

@@ -170,6 +170,27 @@ def test_two_processes_answer_as_one(checkpoint, prompts, tmp_path, on_a_mesh):
     assert rows_of(tmp_path / "out.jsonl") == alone
 
 
+@pytest.mark.large  # two Python processes that import jax, twice
+def test_sigterm_stops_all_processes_between_rounds(checkpoint, prompts, tmp_path):
+    num = 10_000  # twenty rounds of two processes: all agree on one to come
+    prompts.write_text("".join(json.dumps({"inputs": f"{i} cats."}) + "\n" for i in range(num)))
+    output, log = tmp_path / "out.jsonl", tmp_path / "log"
+    words = ["flan_jax", *command(checkpoint, prompts, output)]
+    kept = tmp_path / ".out.jsonl.partial" / journal.ANSWERS
+    with host_processes.started(words, 2, log) as processes:
+        deadline = time.monotonic() + 120
+        while not (kept.is_file() and kept.stat().st_size):
+            assert time.monotonic() < deadline and processes[0].poll() is None
+            time.sleep(0.01)
+        processes[1].send_signal(signal.SIGTERM)
+        codes = [process.wait(timeout=120) for process in processes]
+    assert codes == [75, 75], Path(f"{log}.1").read_text()
+    assert 0 < len(kept.read_text().splitlines()) < num and not output.exists()
+    host_processes.run(words, 2, log)
+    assert [row["inputs"] for row in rows_of(output)] == [f"{i} cats." for i in range(num)]
+    assert all(row["prediction"] for row in rows_of(output))
+
+
 GIN = """
 include 'runs/infer.gin'
 MODEL = @T5()
