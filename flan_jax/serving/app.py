@@ -7,6 +7,7 @@ Every refusal is JSON. What a request asked of the model ends as soon as its cli
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
@@ -42,6 +43,8 @@ _HEADERS = {
 }
 # Nobody reads the reply to a client that is gone; the number is the usual one in logs.
 _GONE = 499
+# For a body to come in.
+_BODY_S = 30.0
 # For a client that does not read to take in what is left.
 _LAST_WORDS_S = 5.0
 
@@ -181,7 +184,7 @@ class _Server:
 
     async def count_votes(self, body: bytes) -> Response:
         """Finds the answer in each text, and what most of them say."""
-        return JSONResponse(questions.votes_json(body, self._limits))
+        return JSONResponse(await asyncio.to_thread(questions.votes_json, body, self._limits))
 
     def post(self, answer: Answer) -> Callable[[Request], Awaitable[ASGIApp]]:
         """Returns an endpoint that reads a body and answers it in time, if the client waits."""
@@ -191,8 +194,8 @@ class _Server:
             if kind != "application/json":
                 raise ApiError(415, f"Content-Type must be application/json, got {kind!r}")
             try:
+                body = await self._body(request)
                 async with asyncio.timeout(self._limits.timeout_s):
-                    body = await self._body(request)
                     return await _while_connected(request.receive, answer(body))
             except TimeoutError:
                 raise _too_slow(self._limits.timeout_s) from None
@@ -203,7 +206,7 @@ class _Server:
         most = self._limits.max_body_bytes
         too_large = ApiError(413, f"the body is larger than {most} bytes", code="body_too_large")
         length = request.headers.get("content-length", "0")
-        if not length.isascii() or not length.isdigit() or int(length) > most:
+        if not re.fullmatch("[0-9]{1,18}", length) or int(length) > most:
             raise too_large
         if self._num_reading >= self._limits.max_pending:
             raise ApiError(
@@ -212,12 +215,15 @@ class _Server:
             )  # fmt: skip
         self._num_reading += 1
         try:
-            body = bytearray()
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > most:
-                    raise too_large
-            return bytes(body)
+            async with asyncio.timeout(_BODY_S):
+                body = bytearray()
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > most:
+                        raise too_large
+                return bytes(body)
+        except TimeoutError:
+            raise ApiError(408, f"the body has not come within {_BODY_S:g} s") from None
         finally:
             self._num_reading -= 1
 

@@ -15,6 +15,7 @@ from flan_jax.inference.self_consistency import vote
 from flan_jax.serving.openai_api import Decodes, Json, check_model, token_text
 from flan_jax.serving.requests import ApiError, Fields, Limits
 
+MAX_TEXT_LENGTH = 20_000  # characters of a text that votes: finding its answer takes time
 _QUESTION, _ANSWER = (re.compile(rf"^[ \t]*{sign}:", re.MULTILINE) for sign in "QA")
 
 
@@ -131,6 +132,12 @@ def votes_json(body: bytes, limits: Limits) -> Json:
         raise ApiError(
             400, f"texts has {len(texts)} texts; there may be {limits.max_answers}", param="texts"
         )
+    for i, text in enumerate(texts):
+        if len(text) > MAX_TEXT_LENGTH:
+            raise ApiError(
+                400, f"texts[{i}] has {len(text)} characters; there may be {MAX_TEXT_LENGTH}",
+                param="texts",
+            )  # fmt: skip
     rule = _named(fields, "rule", "cot_answer", POSTPROCESSORS)
     fields.finish()
     answers = [POSTPROCESSORS[rule](text) for text in texts]

@@ -62,8 +62,8 @@ class Session(Protocol):
 class Ticket:
     """A request's place with the worker; to be closed, however it ends.
 
-    Iterating gives `(prompt number, update)` until every prompt has its answer. It raises an
-    `ApiError` if the worker fails or is stopped before.
+    Iterating gives `(prompt number, update)` until every prompt has its answer. It raises a
+    `FlanError` if the session refuses a prompt, or if the worker fails or is stopped.
     """
 
     def __init__(
@@ -75,19 +75,19 @@ class Ticket:
         self.ids: list[int] = []  # the worker thread's, as long as the ticket is open
         self.is_open = True
         self._worker, self._loop = worker, asyncio.get_running_loop()
-        self._news: asyncio.Queue[tuple[int, Update] | ApiError] = asyncio.Queue()
+        self._news: asyncio.Queue[tuple[int, Update] | errors.FlanError] = asyncio.Queue()
         self._since = time.monotonic()
 
     async def __aiter__(self) -> AsyncIterator[tuple[int, Update]]:
         num_left = len(self.prompts)
         while num_left:
             news = await self._news.get()
-            if isinstance(news, ApiError):
+            if isinstance(news, errors.FlanError):
                 raise news
             num_left -= news[1].answer is not None
             yield news
 
-    def tell(self, news: tuple[int, Update] | ApiError) -> None:
+    def tell(self, news: tuple[int, Update] | errors.FlanError) -> None:
         """Passes news on; from any thread."""
         _post(self._loop, self._news.put_nowait, news)
 
@@ -257,7 +257,11 @@ class Worker:
             return
         self._running.add(ticket)
         for number, prompt in enumerate(ticket.prompts):
-            id_ = self._session.add(prompt, ticket.config)
+            try:
+                id_ = self._session.add(prompt, ticket.config)
+            except errors.FlanError as error:
+                self._drop(ticket)
+                return ticket.tell(error)
             self._tickets[id_] = ticket, number
             ticket.ids.append(id_)
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The server over real connections: replies, streams, refusals, clients that go away, stopping."""
 
+import concurrent.futures
 import dataclasses
 import json
 import signal
@@ -14,7 +15,8 @@ import pytest
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 pytest.importorskip("starlette", reason="the extra `serve` is not installed")
 
-from flan_jax.serving.requests import Limits
+from flan_jax.serving import app, questions
+from flan_jax.serving.requests import ApiError, Limits
 from tests.serving.tiny_servers import SpelledModel, Speller, events, running
 
 LIMITS = Limits(max_tokens=32, max_answers=8, max_pending=8, max_body_bytes=4096, timeout_s=60)
@@ -135,6 +137,18 @@ def test_votes_are_counted_by_the_rules_of_the_evaluations(client):
     assert found["answers"] == ["4", "5", "4", ""] and found["winner"] == "4"
     assert found["counts"] == [{"answer": "4", "votes": 2}, {"answer": "5", "votes": 1}]
     assert (found["num_votes"], found["num_unparsed"]) == (3, 1)
+    for body, message in [
+        ({"texts": ["x"], "rule": "numbre"}, "did you mean 'number'"),
+        ({"texts": []}, "list of texts"),
+        ({"texts": ["x"] * 9}, "9 texts"),
+    ]:
+        status, found = client.post("/api/votes", body)
+        assert status == 400 and message in found["error"]["message"]
+
+
+def test_a_text_that_votes_may_be_so_long():
+    with pytest.raises(ApiError, match="has 20001 characters"):
+        questions.votes_json(json.dumps({"texts": ["." * 20_001]}).encode(), Limits())
 
 
 def test_prompts_are_phrased_in_three_ways(client):
@@ -252,6 +266,36 @@ def test_a_model_that_fails_ends_its_requests_and_works_again(client, capfd):
     assert status == 500 and "it broke" in found["error"]["message"]
     assert "RuntimeError: it broke" in capfd.readouterr().err
     assert client.complete("ab")["choices"][0]["text"] == "ba"
+
+
+def test_what_the_session_refuses_ends_one_request_only(held):
+    other = held.stream("a" * 30)
+    wait_until(lambda: held.session.open)
+    body = {"model": "speller", "prompt": ["xyz", "refuse"]}
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        found = pool.submit(held.post, "/v1/completions", body)
+        wait_until(lambda: (held.gate.release(), held.session.cancelled)[1])
+        held.gate.release(1000)
+        assert found.result() == (
+            400,
+            {
+                "error": {
+                    "message": "refused", "type": "invalid_request_error", "param": None,
+                    "code": None,
+                }
+            },
+        )  # fmt: skip
+    assert events(other)[-1] == "[DONE]"
+
+
+def test_a_body_that_takes_too_long_is_refused(client, monkeypatch):
+    monkeypatch.setattr(app, "_BODY_S", 0.2)
+    head = (
+        b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+    )
+    status, found = send(client, head + b"{")
+    assert status == 408 and "0.2 s" in found["error"]["message"]
 
 
 def test_what_fails_within_a_stream_is_its_last_event():

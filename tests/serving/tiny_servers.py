@@ -20,6 +20,7 @@ import jax
 import numpy as np
 
 from flan_jax.collection.vocabularies import ByteVocabulary
+from flan_jax.core import errors
 from flan_jax.inference import conversation
 from flan_jax.inference.decode_config import DecodeConfig
 from flan_jax.inference.engine import Answer, Engine
@@ -51,6 +52,8 @@ class Speller:
         text = BYTES.decode(prompt)
         if text == "break":
             raise RuntimeError("it broke")
+        if text == "refuse":
+            raise errors.DataError("refused")
         id_ = next(self._ids)
         self.open[id_] = [BYTES.encode(text[::-1]), config, 0]
         return id_
