@@ -41,8 +41,8 @@ def add_predictor(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--vocabulary",
         metavar="NAME",
-        help="'bytes', a sentencepiece.model, a .gguf file, or package:NAME/PATH; stands for "
-        "--gin.VOCABULARY (default: what the checkpoint brings)",
+        help="'bytes', a sentencepiece.model, a tokenizer.json, a .gguf file, or package:NAME/PATH; "
+        "stands for --gin.VOCABULARY (default: what the checkpoint brings)",
     )
     group.add_argument(
         "--max_input_length",

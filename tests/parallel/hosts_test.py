@@ -5,6 +5,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from flan_jax.core.errors import EXIT_FAILED, UsageError
@@ -74,3 +75,9 @@ def test_who_does_not_meet_the_others_in_time_ends_in_one_line(index):
         f"flan-jax: error: process {index} of 2 did not meet the others at localhost:{port} "
         "within 1 s; start all 2 with the same JAX_COORDINATOR_ADDRESS"
     )
+
+
+def test_a_process_alone_agrees_with_itself():
+    values = np.array([True, False])
+    assert hosts.shared(values) is values
+    assert hosts.agreed(7) == 7 and hosts.gathered("\u00e9") == ["\u00e9"]
