@@ -41,7 +41,7 @@ def add_predictor(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--vocabulary",
         metavar="NAME",
-        help="'bytes', a sentencepiece.model, a tokenizer.json, a .gguf file, or package:NAME/PATH; "
+        help="'bytes', a sentencepiece.model, tokenizer.json or .gguf file, or package:NAME/PATH; "
         "stands for --gin.VOCABULARY (default: what the checkpoint brings)",
     )
     group.add_argument(
