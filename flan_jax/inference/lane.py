@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from flan_jax.core.tree import PyTree
-from flan_jax.inference import decode, processors, sampling
+from flan_jax.inference import decode, processors, sampling, shapes
 from flan_jax.inference.beam import Beam
 from flan_jax.inference.decode_config import DecodeConfig, RowSettings
 from flan_jax.inference.strategy import Answers, Strategy
@@ -231,7 +231,7 @@ def row_settings(requests: Sequence[Request]) -> RowSettings:
     configs = [request.config for request in requests]
     num_forced = max(len(config.forced_prefix) for config in configs)
     # Few widths, as each is a compilation.
-    width = 1 << (num_forced - 1).bit_length() if num_forced else 0
+    width = shapes.power_of_two(num_forced) if num_forced else 0
     forced = np.zeros((len(configs), width), np.int32)
     for row, config in zip(forced, configs, strict=True):
         row[: len(config.forced_prefix)] = config.forced_prefix

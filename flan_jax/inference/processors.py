@@ -26,7 +26,7 @@ class Features:
     repetition: bool = False
     ngrams: tuple[int, ...] = ()  # sizes that may not repeat
     min_length: bool = False
-    num_forced: int = 0  # tokens of the longest forced prefix
+    forced: bool = False
 
     @classmethod
     def of(cls, configs: Sequence[DecodeConfig]) -> "Features":
@@ -35,7 +35,7 @@ class Features:
             repetition=any(config.repetition_penalty != 1 for config in configs),
             ngrams=tuple(sorted({c.no_repeat_ngram for c in configs if c.no_repeat_ngram > 0})),
             min_length=any(config.min_length > 0 for config in configs),
-            num_forced=max((len(config.forced_prefix) for config in configs), default=0),
+            forced=any(config.forced_prefix for config in configs),
         )
 
 
@@ -63,7 +63,7 @@ def apply(
         logits = no_repeat_ngram(logits, tokens, position, size, rows.no_repeat_ngram == size)
     if features.min_length:
         logits = at_least(logits, position, rows.min_length, eos_id)
-    if features.num_forced:
+    if features.forced:
         logits = forced(logits, position, rows.forced, rows.num_forced)
     return logits
 

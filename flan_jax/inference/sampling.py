@@ -19,7 +19,7 @@ import numpy as np
 from jax.extend import random
 
 from flan_jax.core import errors
-from flan_jax.inference import processors
+from flan_jax.inference import processors, shapes
 from flan_jax.inference.decode_config import DecodeConfig, RowSettings
 from flan_jax.inference.strategy import Answers, Choice
 from flan_jax.inference.top_k import top_k
@@ -160,7 +160,7 @@ def strategy(configs: Sequence[DecodeConfig], *, eos_id: int, with_logprobs: boo
         num_members=max(config.num_samples for config in configs),
         eos_id=eos_id,
         features=processors.Features.of(configs),
-        max_top_k=1 << (top_k - 1).bit_length() if top_k else 0,
+        max_top_k=shapes.power_of_two(top_k) if top_k else 0,
         use_top_p=any(config.top_p < 1 for config in sampled),
         sampled=bool(sampled),
         with_logprobs=with_logprobs,

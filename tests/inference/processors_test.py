@@ -54,7 +54,7 @@ def test_a_program_contains_what_its_requests_use():
         DecodeConfig(no_repeat_ngram=3, min_length=2, forced_prefix=[4]),
     ]
     features = Features.of(configs)
-    assert features == Features(repetition=True, ngrams=(2, 3), min_length=True, num_forced=2)
+    assert features == Features(repetition=True, ngrams=(2, 3), min_length=True, forced=True)
     assert hash(features) == hash(Features.of(configs[::-1]))
 
 
