@@ -83,9 +83,9 @@ def _serve(args: argparse.Namespace, listener: socket.socket) -> None:
         max_pending=args.max_pending,
         timeout_s=args.timeout_s,
     )
-    model = ServedModel(predictor, limits.max_tokens)
     say("serve: compiling ...")
-    with model.on_mesh():
+    with predictor.on_mesh():
+        model = ServedModel(predictor, limits.max_tokens)
         model.warm_up()
     worker = Worker(model.new_session, max_pending=limits.max_pending, context=model.on_mesh)
     worker.start()

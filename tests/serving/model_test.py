@@ -36,21 +36,24 @@ def decoder():
         yield found
 
 
+_apply = jax.jit(
+    lambda model, params, batch: model.apply(params, batch, train=False), static_argnums=0
+)
+
+
 def full_logprobs(model, prompt, answer):
     """Returns log-probabilities `[length, vocab]` at each token of an answer, without a cache."""
-    engine = model._engine
-    if model.continues_prompts:
-        whole = np.array([[0, *prompt, *answer]], np.int32)
-        batch = {"decoder_input_tokens": whole[:, :-1], "decoder_target_tokens": whole[:, 1:]}
-    else:
-        shifted = np.array([[0, *answer[:-1]]], np.int32)
-        batch = {
-            "encoder_input_tokens": np.array([prompt], np.int32),
-            "decoder_input_tokens": shifted,
-            "decoder_target_tokens": np.array([answer], np.int32),
-        }
-    logits = engine.model.apply(engine.params, batch, train=False)[0, -len(answer) :]
-    return np.asarray(jax.nn.log_softmax(logits))
+    decoded = [*prompt, *answer] if model.continues_prompts else answer
+    tokens = np.zeros((1, 32), np.int32)  # one shape for all: what comes after does not matter
+    tokens[0, : len(decoded)] = decoded
+    shifted = np.pad(tokens, ((0, 0), (1, 0)))[:, :-1]
+    batch = {"decoder_input_tokens": shifted, "decoder_target_tokens": tokens}
+    if not model.continues_prompts:
+        batch["encoder_input_tokens"] = np.zeros((1, 16), np.int32)
+        batch["encoder_input_tokens"][0, : len(prompt)] = prompt
+    logits = _apply(model._engine.model, model._engine.params, batch)[0]
+    found = np.asarray(jax.nn.log_softmax(logits))
+    return found[len(decoded) - len(answer) : len(decoded)]
 
 
 def test_answers_are_those_of_the_engine(client):
