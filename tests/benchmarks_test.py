@@ -213,7 +213,7 @@ def test_answers_must_be_as_many_and_as_long_and_begin_alike(load):
 
 def test_beams_must_score_alike(load):
     decode = load("decode")
-    decode.check_scores("c", [-2.0, -3.0], [-2.01, -3.0])
+    decode.check_scores("c", [-2.0, -3.0], [-2.001, -3.0])
     with pytest.raises(decode.errors.FlanError, match=r"prompt 1 scores -3.0000 .* -3.1000"):
         decode.check_scores("c", [-2.0, -3.0], [-2.0, -3.1])
 
