@@ -114,6 +114,7 @@ class Beam:
             parents=_of_members(parents, kept),
             ended=jnp.broadcast_to((before | over)[:, None], ended.shape),
             logprobs=_of_members(gained, kept) if self.with_logprobs else None,
+            broken=~before & ~jnp.isfinite(jnp.max(logits, axis=-1)).all(axis=-1),
             state=jax.tree.map(lambda old, new: _where(before, old, new), state, running),
         )
 

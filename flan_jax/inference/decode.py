@@ -41,6 +41,7 @@ class State:
     logprobs: jax.Array  # [batch, members, slots] float32 of them; no slots: not asked for
     position: jax.Array  # [batch] int32, tokens decoded
     ended: jax.Array  # [batch, members] bool
+    broken: jax.Array  # [batch] bool, ended as there were no numbers to go by, see `Choice`
     strategy: PyTree
     slot: jax.Array  # int32, the slot that the next step fills
     ancestors: jax.Array | None  # [batch, members, slots] int32, see `At`; None: no beams
@@ -92,6 +93,7 @@ def start(
         logprobs=jnp.zeros(shape if with_logprobs else (*shape[:2], 0), jnp.float32),
         position=jnp.zeros(batch_size, jnp.int32),
         ended=jnp.ones(shape[:2], bool),
+        broken=jnp.zeros(batch_size, bool),
         strategy=strategy.start(batch_size, num_slots),
         slot=jnp.zeros((), jnp.int32),
         ancestors=slots if reorders else None,
@@ -127,6 +129,7 @@ def admit(
         logprobs=jnp.zeros((num, *state.logprobs.shape[1:]), jnp.float32),
         position=jnp.zeros(num, jnp.int32),
         ended=jnp.zeros((num, state.ended.shape[1]), bool),
+        broken=jnp.zeros(num, bool),
         strategy=strategy.start(num, slots),
         slot=None,
         ancestors=None,
@@ -205,7 +208,8 @@ def run(
             logprobs = jnp.where(here, choice.logprobs[:, :, None], logprobs)
         active = jnp.logical_not(jnp.all(before, axis=1))
         position = jnp.where(active, state.position + 1, state.position)
-        full = (position >= settings.max_length)[:, None]
+        broken = jnp.logical_or(state.broken, choice.broken)
+        over = jnp.logical_or(position >= settings.max_length, broken)
         after = State(
             prompts=state.prompts,
             own=own,
@@ -213,7 +217,8 @@ def run(
             tokens=tokens,
             logprobs=logprobs,
             position=position,
-            ended=jnp.logical_or(choice.ended, full),
+            ended=jnp.logical_or(choice.ended, over[:, None]),
+            broken=broken,
             strategy=choice.state,
             slot=(state.slot + 1) % num_slots,
             ancestors=ancestors,

@@ -20,6 +20,7 @@ from flan_jax.core import errors
 from flan_jax.core.progress import Progress
 from flan_jax.core.tree import PyTree
 from flan_jax.inference import sampling, shapes
+from flan_jax.inference.decode import PAD_ID
 from flan_jax.inference.decode_config import DecodeConfig
 from flan_jax.inference.lane import Lane, Request
 from flan_jax.inference.stopping import first_stop
@@ -40,7 +41,8 @@ class Answer:
     tokens: tuple[np.ndarray, ...]  # int32, without the end of sequence
     # float32 by the model's own distribution, of the end of sequence too if it came
     logprobs: tuple[np.ndarray, ...]
-    scores: tuple[float, ...]  # log-probabilities; of beams, as they rank
+    # Log-probabilities, 0 where they were not asked for; of beams, as they rank.
+    scores: tuple[float, ...]
     finish_reasons: tuple[str, ...]  # STOP or LENGTH
 
 
@@ -66,8 +68,8 @@ class Engine:
             vocabulary: turns tokens into text.
             max_input_length: most tokens of a prompt.
             num_rows: answers that are decoded together.
-            length_buckets: lengths that prompts are padded to, each a compilation; empty: 64, and
-                twice as much up to `max_input_length`.
+            length_buckets: lengths that prompts are padded to, each a compilation; empty:
+                those of `shapes.default_buckets`.
             with_logprobs: whether answers have log-probabilities, which cost a look at the logits.
         """
         self.model, self.params = model.for_decoding(params)
@@ -96,8 +98,10 @@ class Engine:
             progress: name under which it is shown; None: not at all.
 
         Raises:
-            DataError: a prompt is empty or too long (it is named), or has tokens unknown to the
-                model.
+            DataError: a prompt is empty or too long (it is named), has tokens unknown to the model,
+                or ends with padding.
+            UsageError: not as many configs, or one has tokens unknown to the model.
+            FlanError: the model gives logits that are NaN or infinite.
         """
         answers: list[Answer | None] = [None] * len(prompts)
         for index, answer in self.stream(prompts, config, progress=progress):
@@ -117,6 +121,8 @@ class Engine:
             raise errors.UsageError(
                 f"{len(prompts)} prompts but {len(configs)} configs; give one each, or one for all"
             )
+        for each in dict.fromkeys(configs):
+            self.check_config(each)
         arrays = [self.checked(prompt, f"prompt {i}") for i, prompt in enumerate(prompts)]
         kinds: dict[tuple[int, int], list[int]] = {}
         for i, each in enumerate(configs):
@@ -134,7 +140,7 @@ class Engine:
         Raises:
             DataError: as `generate`; names the prompt by `name`.
         """
-        tokens = np.asarray(prompt, np.int32)
+        tokens = np.asarray(prompt)
         if tokens.ndim != 1 or not tokens.size:
             raise errors.DataError(f"{name} has no tokens; give at least one")
         if len(tokens) > self.max_input_length:
@@ -148,7 +154,25 @@ class Engine:
             raise errors.DataError(
                 f"{name} has the token {bad}, and the model has {rows}; use its vocabulary"
             )
-        return tokens
+        if tokens[-1] == PAD_ID:
+            raise errors.DataError(
+                f"{name} ends with the token {PAD_ID}, which is padding; leave that token out"
+            )
+        return tokens.astype(np.int32)
+
+    def check_config(self, config: DecodeConfig) -> None:
+        """Checks what depends on the model.
+
+        Raises:
+            UsageError: answers are to begin with a token unknown to the model.
+        """
+        rows = self.model.config.vocab_size
+        for token in config.forced_prefix:
+            if not 0 <= token < rows:
+                raise errors.UsageError(
+                    f"DecodeConfig.forced_prefix has the token {token}, and the model has {rows}; "
+                    "use its vocabulary"
+                )
 
     def lane(
         self,
@@ -208,6 +232,7 @@ class Engine:
                     prompt=tokens[num_shared:],
                     config=config,
                     key=sampling.row_key(config.seed, tokens),
+                    name=f"prompt {i}",
                 ),
             )
             for i, tokens, config in chosen

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
+from flan_jax.core import errors
 from flan_jax.core.tree import PyTree
 from flan_jax.inference import decode, processors, sampling, shapes
 from flan_jax.inference.beam import Beam
@@ -30,6 +31,7 @@ class Request:
     config: DecodeConfig
     key: np.ndarray  # of the whole prompt, from `sampling.row_key`
     first_member: int = 0  # among the answers to the prompt
+    name: str = "the prompt"  # in messages
 
 
 def strategy_of(
@@ -138,18 +140,28 @@ class Lane:
         """Decodes positions until fewer than `least_active` rows are at work; returns rows done.
 
         What they hold is still theirs until `release`.
+
+        Raises:
+            FlanError: the model gave logits that are no numbers; names the prompt.
         """
         self._state = decode.run(
             self._model, self._strategy, self._params, self._state, self._prefix,
             self._settings(), self._stopped, np.int32(num_steps), np.int32(least_active),
         )  # fmt: skip
-        ended, position = jax.device_get((self._state.ended, self._state.position))
+        state = self._state
+        ended, position, broken = jax.device_get((state.ended, state.position, state.broken))
+        for row, request in enumerate(self.requests):
+            if request and broken[row]:
+                raise errors.FlanError(
+                    f"the logits for token {position[row]} of the answer to {request.name} are NaN "
+                    "or infinite; see whether the parameters hold NaN"
+                )
         done = [r for r, request in enumerate(self.requests) if request and ended[r].all()]
         going = [r for r, request in enumerate(self.requests) if request and r not in done]
-        num_slots = self._state.num_slots
+        num_slots = state.num_slots
         if any(position[row] >= num_slots for row in going):
             more = self._useful_slots(2 * num_slots)
-            self._state = decode.grown(self._strategy, self._state, more)
+            self._state = decode.grown(self._strategy, state, more)
         return done
 
     def answers(self) -> Answers:

@@ -129,7 +129,7 @@ class Scorer:
             max_input_length: tokens of a prompt at most.
             num_rows: prompts that are scored together.
             length_buckets: lengths that prompts are padded to besides `max_input_length`; empty:
-                64, and twice as much up to it.
+                those of `shapes.default_buckets`.
         """
         ranges.check("Scorer", "[1, inf)", max_input_length=max_input_length, num_rows=num_rows)
         ranges.check("Scorer", "[1, inf)", length_buckets=min(length_buckets, default=None))

@@ -75,9 +75,10 @@ class Session:
         """Takes a request and returns its id.
 
         Raises:
-            DataError: the prompt is empty, too long, or has unknown tokens.
-            UsageError: more tokens are asked for than `max_length`.
+            DataError: the prompt is one that `Engine.generate` does not take.
+            UsageError: nor the settings, or more tokens are asked for than `max_length`.
         """
+        self._engine.check_config(config)
         tokens = self._engine.checked(prompt, "the prompt")
         if config.max_length > self._max_length:
             raise errors.UsageError(
@@ -108,7 +109,11 @@ class Session:
                 self._release(row)
 
     def step(self) -> list[Update]:
-        """Decodes a few positions of all requests and returns what is new."""
+        """Decodes a few positions of all requests and returns what is new.
+
+        Raises:
+            FlanError: the model gives logits that are NaN or infinite.
+        """
         updates = self._finish_a_beam()
         taken = [self._waiting.popleft() for _ in range(self._num_admitted())]
         self._names |= {request: id_ for id_, request in taken}

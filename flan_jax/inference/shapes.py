@@ -16,11 +16,13 @@ _SHORTEST_BUCKET = 64
 def default_buckets(longest: int) -> tuple[int, ...]:
     """Returns the lengths that prompts of up to `longest` tokens are padded to.
 
+    Two of each doubling, so that no longer prompt is padded by more than a half.
+
     Example:
         >>> default_buckets(300)
-        (64, 128, 256, 300)
+        (64, 96, 128, 192, 256, 300)
     """
-    sizes = (_SHORTEST_BUCKET << i for i in itertools.count())
+    sizes = ((_SHORTEST_BUCKET << i) * half // 2 for i in itertools.count() for half in (2, 3))
     return (*itertools.takewhile(lambda size: size < longest, sizes), longest)
 
 

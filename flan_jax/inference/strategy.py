@@ -26,6 +26,7 @@ class Choice:
     ended: jax.Array  # [batch, members] bool, after these tokens
     # [batch, members] float32 by the model's own distribution; None: not asked for
     logprobs: jax.Array | None
+    broken: jax.Array  # [batch] bool, rows with logits that are NaN or infinite: nothing to go by
     state: PyTree  # for the next position
 
 

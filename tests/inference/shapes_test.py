@@ -12,9 +12,15 @@ from tests.models.one_device import mesh_of
 
 @pytest.mark.parametrize(
     ("longest", "buckets"),
-    [(1, (1,)), (64, (64,)), (65, (64, 65)), (128, (64, 128)), (600, (64, 128, 256, 512, 600))],
+    [
+        (1, (1,)),
+        (64, (64,)),
+        (65, (64, 65)),
+        (128, (64, 96, 128)),
+        (600, (64, 96, 128, 192, 256, 384, 512, 600)),
+    ],
 )
-def test_default_buckets_double_up_to_the_longest(longest, buckets):
+def test_default_buckets_grow_by_halves_up_to_the_longest(longest, buckets):
     assert shapes.default_buckets(longest) == buckets
 
 
