@@ -216,6 +216,17 @@ def test_a_choice_says_which_beam_each_token_continues():
     np.testing.assert_allclose(logprobs.sum(-1), want.scores, rtol=1e-5)
 
 
+def test_a_row_at_work_is_broken_by_logits_that_are_no_numbers():
+    beam, logits = Beam(num_beams=2, eos_id=EOS), np.zeros((4, 2, VOCAB), np.float32)
+    logits[0, 1, 4], logits[1, 0, 3], logits[2] = np.nan, np.inf, np.nan
+    tokens, ended = np.zeros((4, 2, LENGTH), np.int32), np.zeros((4, 2), bool)
+    ended[2] = True
+    rows = _rows([DecodeConfig(num_beams=2)] * 4)
+    position = np.zeros(4, np.int32)
+    choice = _choose(beam, logits, beam.start(4, LENGTH), rows, tokens, position, ended)
+    assert choice.broken.tolist() == [True, True, False, False]
+
+
 # Models, by `Engine`: a cache, rows that are refilled, members that share a prompt.
 
 TINY = dict(vocab_size=24, emb_dim=16, num_heads=2, head_dim=8, mlp_dim=24, dtype="float32")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flan_jax.core.errors import DataError, UsageError
+from flan_jax.core.errors import DataError, FlanError, UsageError
 from flan_jax.inference import decode, engine, lane
 from flan_jax.inference.decode_config import DecodeConfig
 from flan_jax.inference.engine import Engine
@@ -364,10 +364,34 @@ def test_mistakes_in_prompts_are_named():
         model.generate([[3, 32]], DecodeConfig())
     with pytest.raises(DataError, match="prompt 0 has the token -1"):
         model.generate([[3, -1]], DecodeConfig())
+    with pytest.raises(DataError, match=f"prompt 0 has the token {2**70}"):
+        model.generate([[2**70]], DecodeConfig())
+    with pytest.raises(DataError, match="prompt 1 ends with the token 0, which is padding; leave"):
+        model.generate([[0, 3], [3, 0]], DecodeConfig())
+    with pytest.raises(UsageError, match="forced_prefix has the token 32, and the model has 32"):
+        model.generate([[3]], DecodeConfig(forced_prefix=(3, 32)))
     with pytest.raises(UsageError, match="2 prompts but 1 configs; give one each, or one for all"):
         model.generate([[3], [4]], [DecodeConfig()])
     with pytest.raises(UsageError, match=r"length_buckets \[4, 8\] is below max_input_length 12"):
         engine_of("t5", length_buckets=(8, 4))
+
+
+@pytest.mark.slow  # compiles the programs that answers alone have
+@pytest.mark.parametrize("config", [SETTINGS[0], SETTINGS[-1]], ids=["greedy", "beams"])
+def test_logits_that_are_no_numbers_are_an_error(config, monkeypatch):
+    monkeypatch.setattr(lane, "FIRST_SLOTS", LENGTH)
+    params, begin = params_of("t5"), int(_greedy("t5")[0][0])
+    assert begin not in PROMPTS[0] and begin in PROMPTS[1]
+    table = params["token_embedder"]["embedding"].copy()
+    table[begin] = np.nan
+    given = dict(max_input_length=12, num_rows=1, length_buckets=(12,))
+    broken = params | {"token_embedder": {"embedding": table}}
+    broken = Engine(MODELS["t5"], broken, Letters(_eos_id("t5")), **given)
+    message = "logits for token {} of the answer to prompt {} are NaN or infinite; see whether"
+    with pytest.raises(FlanError, match=message.format(2, 0)):
+        broken.generate(PROMPTS[:1], config)
+    with pytest.raises(FlanError, match=message.format(1, 0)):
+        broken.generate(PROMPTS[1:2], config)
 
 
 @pytest.mark.slow  # compiles partitioned programs

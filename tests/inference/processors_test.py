@@ -8,38 +8,19 @@ import numpy as np
 import pytest
 
 from flan_jax.inference import processors
-from flan_jax.inference.decode_config import DecodeConfig, RowSettings
+from flan_jax.inference.decode_config import DecodeConfig
+from flan_jax.inference.lane import Request, row_settings
 from flan_jax.inference.processors import BANNED, Features
 
 EOS_ID = 1
 
 
-def _rows(*configs: DecodeConfig) -> RowSettings:
-    def column(field, dtype):
-        return jnp.asarray([getattr(config, field) for config in configs], dtype)
-
-    longest = max(len(config.forced_prefix) for config in configs)
-    prefixes = [[*c.forced_prefix, *[0] * longest][:longest] for c in configs]
-    return RowSettings(
-        key=jnp.zeros((len(configs), 2), jnp.uint32),
-        first_member=jnp.zeros(len(configs), jnp.int32),
-        temperature=column("temperature", jnp.float32),
-        top_k=column("top_k", jnp.int32),
-        top_p=column("top_p", jnp.float32),
-        min_length=column("min_length", jnp.int32),
-        max_length=column("max_length", jnp.int32),
-        length_penalty=column("length_penalty", jnp.float32),
-        repetition_penalty=column("repetition_penalty", jnp.float32),
-        no_repeat_ngram=column("no_repeat_ngram", jnp.int32),
-        forced=jnp.asarray(prefixes, jnp.int32).reshape(len(configs), longest),
-        num_forced=jnp.asarray([len(c.forced_prefix) for c in configs], jnp.int32),
-    )
-
-
 def _after(configs, logits, tokens, position) -> np.ndarray:
     """Returns what all processors of these requests, one a row, make of the logits."""
+    key, prompt = np.zeros(2, np.uint32), np.ones(1, np.int32)
+    requests = [Request(prompt=prompt, config=config, key=key) for config in configs]
     changed = jax.jit(processors.apply, static_argnames=("features", "eos_id"))(
-        Features.of(configs), jnp.asarray(logits, jnp.float32), _rows(*configs),
+        Features.of(configs), jnp.asarray(logits, jnp.float32), row_settings(requests),
         jnp.asarray(tokens, jnp.int32), jnp.asarray(position, jnp.int32), eos_id=EOS_ID,
     )  # fmt: skip
     return np.asarray(changed)

@@ -13,6 +13,7 @@ import scipy.stats
 from flan_jax.core import errors
 from flan_jax.inference import processors, sampling
 from flan_jax.inference.decode_config import DecodeConfig, RowSettings
+from flan_jax.inference.lane import Request, row_settings
 from flan_jax.inference.sampling import BLOCK, Sampling
 from flan_jax.inference.strategy import Choice
 
@@ -22,25 +23,12 @@ choose = jax.jit(Sampling.choose, static_argnums=0)
 
 
 def _rows(configs, *, prompts=None, first_member=0) -> RowSettings:
-    def column(field, dtype):
-        return jnp.asarray([getattr(config, field) for config in configs], dtype)
-
     prompts = prompts or [[7, 8, 9]] * len(configs)
-    keys = [sampling.row_key(c.seed, p) for c, p in zip(configs, prompts, strict=True)]
-    return RowSettings(
-        key=jnp.asarray(np.stack(keys)),
-        first_member=jnp.full(len(configs), first_member, jnp.int32),
-        temperature=column("temperature", jnp.float32),
-        top_k=column("top_k", jnp.int32),
-        top_p=column("top_p", jnp.float32),
-        min_length=column("min_length", jnp.int32),
-        max_length=column("max_length", jnp.int32),
-        length_penalty=column("length_penalty", jnp.float32),
-        repetition_penalty=column("repetition_penalty", jnp.float32),
-        no_repeat_ngram=column("no_repeat_ngram", jnp.int32),
-        forced=jnp.zeros((len(configs), 0), jnp.int32),
-        num_forced=jnp.zeros(len(configs), jnp.int32),
-    )
+    requests = [
+        Request(prompt=p, config=c, key=sampling.row_key(c.seed, p), first_member=first_member)
+        for c, p in zip(configs, prompts, strict=True)
+    ]
+    return jax.tree.map(jnp.asarray, row_settings(requests))
 
 
 def _choose(
@@ -205,13 +193,23 @@ def test_odd_logits_break_nothing():
     nan = np.full(70, np.nan)
     logits = np.stack([some, one, everything, banned, huge, nan])
     configs = [*ALL, DecodeConfig()]
-    tokens = np.asarray(
-        _choose(np.repeat(configs, 6), np.tile(logits, (len(configs), 1)), num_members=300).tokens
-    ).reshape(len(configs), 6, 300)
+    choice = _choose(np.repeat(configs, 6), np.tile(logits, (len(configs), 1)), num_members=300)
+    tokens = np.asarray(choice.tokens).reshape(len(configs), 6, 300)
     assert (tokens >= 0).all() and (tokens < 70).all()
     assert set(tokens[:, 0].flat) == {20, 69}
     assert set(tokens[:, 1].flat) == {33} and set(tokens[:, 4].flat) == {5}
     assert tokens[-1, :5, 0].tolist() == [20, 33, 0, 0, 5]
+    broken = np.asarray(choice.broken).reshape(len(configs), 6)
+    assert (broken == [False, False, True, False, False, True]).all()
+
+
+def test_a_row_is_broken_by_one_number_of_one_member_that_has_not_ended():
+    logits = np.zeros((4, 2, 70), np.float32)
+    logits[0, 1, 40], logits[1, 1, 69], logits[2, 0, 3] = np.nan, np.inf, np.nan
+    logits[3, 0, 5] = -np.inf  # which a model may mean
+    ended = [[False, False], [False, False], [True, False], [False, False]]
+    choice = _choose([DecodeConfig()] * 4, logits, num_members=2, ended=ended)
+    assert choice.broken.tolist() == [True, True, False, False]
 
 
 def test_extreme_temperatures():
@@ -286,7 +284,7 @@ def test_argmax():
     for vocab_size in (1, 5, BLOCK, 7 * BLOCK + 3):
         logits = rng.integers(0, 9, (2, 50, vocab_size)).astype(np.float32)
         logits[0, 0] = -np.inf
-        ids = jax.jit(sampling.argmax)(logits)
+        ids = jax.jit(lambda x: sampling._Blocks.of(x).argmax())(logits)
         np.testing.assert_array_equal(ids, logits.argmax(-1))
         assert ids.dtype == jnp.int32
 
