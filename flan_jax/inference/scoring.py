@@ -160,7 +160,8 @@ class Scorer:
         Raises:
             UsageError: not as many prompts, no choice or an empty one, or a token that the model
                 does not have.
-            DataError: a prompt is longer than `max_input_length`.
+            DataError: a prompt is longer than `max_input_length`, ends with padding, or is empty
+                where there is an encoder.
         """
         if len(prompts) != len(choices):
             raise errors.UsageError(
@@ -168,7 +169,7 @@ class Scorer:
                 "choices for each prompt"
             )
         rows = [
-            (np.asarray(prompt, np.int32), [np.asarray(choice, np.int32) for choice in of_prompt])
+            (_tokens(prompt), [_tokens(choice) for choice in of_prompt])
             for prompt, of_prompt in zip(prompts, choices, strict=True)
         ]
         for i, row in enumerate(rows):
@@ -187,9 +188,13 @@ class Scorer:
                 f"prompt {i} has {len(prompt)} tokens, max_input_length is "
                 f"{self.max_input_length}; raise it, or leave the prompt out"
             )
-        if self._has_encoder and not prompt.any():
+        if self._has_encoder and not len(prompt):
             raise errors.DataError(
                 f"prompt {i} is empty; an encoder needs a token, such as the end of sequence"
+            )
+        if len(prompt) and prompt[-1] == 0:
+            raise errors.DataError(
+                f"prompt {i} ends with the token 0, which is padding; leave that token out"
             )
         if not choices:
             raise errors.UsageError(f"prompt {i} has no choices; give it one at least")
@@ -245,6 +250,11 @@ class Scorer:
             for j, choice in enumerate(of_prompt):
                 choices[i, j, : len(choice)] = choice
         return prompts, choices
+
+
+def _tokens(ids: Tokens) -> np.ndarray:
+    """Returns ids as an array of integers, of which none is checked."""
+    return np.asarray(ids) if len(ids) else np.zeros(0, np.int32)
 
 
 def _fetched(

@@ -235,6 +235,8 @@ def test_nothing_to_score_gives_nothing():
         ([[3]], [[[5], []]], UsageError, "choice 1 of prompt 0 is empty; give it a token"),
         ([[3], [4] * 17], [[[5]]] * 2, DataError, "prompt 1 has 17 tokens, max_input_length is 16"),
         ([[3, 32]], [[[5]]], UsageError, "prompt 0 .* ids from 3 to 32, the model's are 0 to 31"),
+        ([[3, 2**70]], [[[5]]], UsageError, "prompt 0 .* ids from 3 to 1180591620717411303424"),
+        ([[3, 0]], [[[5]]], DataError, "prompt 0 ends with the token 0, which is padding; leave"),
         ([[3]], [[[5], [-1]]], UsageError, "prompt 0 .* ids from -1 to 5"),
     ],
 )
