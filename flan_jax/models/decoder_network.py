@@ -84,6 +84,11 @@ class DecoderConfig:
                 f"{self.head_dim}"
             )
 
+    @property
+    def num_decoder_layers(self) -> int:
+        """Layers that decode: all of them."""
+        return self.num_layers
+
 
 class DecoderLayer(nn.Module):
     """Self-attention and MLP, added to what came in."""

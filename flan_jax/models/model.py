@@ -100,9 +100,11 @@ class Model(abc.ABC):
     def own_cache(self, batch_size: int, num_members: int, num_slots: int) -> list[KeysValues]:
         """Returns the empty cache of members, good for `num_slots` steps back."""
         config = self.config
-        num_layers = getattr(config, "num_layers", None) or config.num_decoder_layers
         shape = (batch_size, config.num_kv_heads, num_members, num_slots, config.head_dim)
-        return [tuple(jnp.zeros(shape, config.dtype) for _ in range(2)) for _ in range(num_layers)]
+        return [
+            tuple(jnp.zeros(shape, config.dtype) for _ in range(2))
+            for _ in range(config.num_decoder_layers)
+        ]
 
     def decode_step(
         self,

@@ -62,15 +62,6 @@ class T5(Model):
             dropout_key,
         )
 
-    def encode(
-        self,
-        params: PyTree,
-        encoder_input_tokens: jax.Array,
-        encoder_segment_ids: jax.Array | None = None,
-    ) -> jax.Array:
-        """Returns the encoded inputs `[batch, length, embed]`, without dropout."""
-        return self._run("encode", params, encoder_input_tokens, encoder_segment_ids)
-
     def prompt_cache(
         self, params: PyTree, prompts: jax.Array, prefix: Sequence[KeysValues] = ()
     ) -> EncodedPrompts:
