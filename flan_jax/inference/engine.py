@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from flan_jax.collection.vocabularies import Vocabulary
-from flan_jax.core import errors
+from flan_jax.core import errors, ranges
 from flan_jax.core.progress import Progress
 from flan_jax.core.tree import PyTree
 from flan_jax.inference import sampling, shapes
@@ -68,20 +68,17 @@ class Engine:
             vocabulary: turns tokens into text.
             max_input_length: most tokens of a prompt.
             num_rows: answers that are decoded together.
-            length_buckets: lengths that prompts are padded to, each a compilation; empty:
-                those of `shapes.default_buckets`.
+            length_buckets: lengths that prompts are padded to besides `max_input_length`, each a
+                compilation; empty: those of `shapes.buckets`.
             with_logprobs: whether answers have log-probabilities, which cost a look at the logits.
         """
+        ranges.check("Engine", "[1, inf)", max_input_length=max_input_length, num_rows=num_rows)
+        ranges.check("Engine", "[1, inf)", length_buckets=min(length_buckets, default=None))
         self.model, self.params = model.for_decoding(params)
         self.vocabulary, self.eos_id = vocabulary, vocabulary.eos_id
         self.max_input_length, self.num_rows = max_input_length, num_rows
-        self.buckets = tuple(sorted(length_buckets)) or shapes.default_buckets(max_input_length)
+        self.buckets = shapes.buckets(max_input_length, length_buckets)
         self.with_logprobs = with_logprobs
-        if self.buckets[-1] < max_input_length:
-            raise errors.UsageError(
-                f"the longest of length_buckets {list(self.buckets)} is below max_input_length "
-                f"{max_input_length}; add it"
-            )
 
     def generate(
         self,

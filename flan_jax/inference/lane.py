@@ -3,7 +3,7 @@
 """Rows of one compiled program on the host's side: which prompt each holds, and what it asks for.
 
 A lane is filled with requests of one kind, as many members each; it makes room for longer prompts
-and answers as they come, each size a compilation, so sizes are few: `bucket`.
+and answers as they come, each size a compilation, so sizes are few: `shapes.bucket`.
 """
 
 import dataclasses
@@ -46,11 +46,6 @@ def strategy_of(
         )  # fmt: skip
     chosen = sampling.strategy(configs, eos_id=eos_id, with_logprobs=with_logprobs)
     return dataclasses.replace(chosen, num_members=num_members)
-
-
-def bucket(length: int, buckets: Sequence[int]) -> int:
-    """Returns the least of `buckets`, which are sorted, that holds `length`."""
-    return next(size for size in buckets if size >= length)
 
 
 class Lane:
@@ -125,7 +120,7 @@ class Lane:
             chunk = list(requests[start : start + self.refill])
             # Of a chunk that is not full the last prompt is put in its row more than once.
             chunk += chunk[-1:] * (self.refill - len(chunk))
-            width = bucket(max(len(request.prompt) for request in chunk), self._buckets)
+            width = shapes.bucket(max(len(request.prompt) for request in chunk), self._buckets)
             prompts = np.zeros((len(chunk), width), np.int32)
             for i, request in enumerate(chunk):
                 prompts[i, : len(request.prompt)] = request.prompt

@@ -129,13 +129,11 @@ class Scorer:
             max_input_length: tokens of a prompt at most.
             num_rows: prompts that are scored together.
             length_buckets: lengths that prompts are padded to besides `max_input_length`; empty:
-                those of `shapes.default_buckets`.
+                those of `shapes.buckets`.
         """
         ranges.check("Scorer", "[1, inf)", max_input_length=max_input_length, num_rows=num_rows)
         ranges.check("Scorer", "[1, inf)", length_buckets=min(length_buckets, default=None))
-        buckets = length_buckets or shapes.default_buckets(max_input_length)
-        shorter = {bucket for bucket in buckets if bucket < max_input_length}
-        self._length_buckets = (*sorted(shorter), max_input_length)
+        self._length_buckets = shapes.buckets(max_input_length, length_buckets)
         self.max_input_length = max_input_length
         self._num_rows, self._vocab_size = num_rows, model.config.vocab_size
         self._has_encoder = model.LAYOUT == "encoder_decoder"
@@ -235,7 +233,7 @@ class Scorer:
     def _shape(self, rows: Sequence[_Row]) -> tuple[int, int, int]:
         """Returns the length of prompts, that of choices and how many choices rows have, padded."""
         longest = max(len(prompt) for prompt, _ in rows)
-        bucket = next(bucket for bucket in self._length_buckets if bucket >= longest)
+        bucket = shapes.bucket(longest, self._length_buckets)
         length = shapes.power_of_two(max(len(choice) for _, choices in rows for choice in choices))
         num_choices = shapes.power_of_two(max(len(choices) for _, choices in rows))
         return bucket, max(MIN_LENGTH, length), num_choices

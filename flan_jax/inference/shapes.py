@@ -4,6 +4,7 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import jax
 
@@ -13,17 +14,24 @@ from flan_jax.parallel.rules import ShardingRules
 _SHORTEST_BUCKET = 64
 
 
-def default_buckets(longest: int) -> tuple[int, ...]:
-    """Returns the lengths that prompts of up to `longest` tokens are padded to.
+def buckets(longest: int, chosen: Sequence[int] = ()) -> tuple[int, ...]:
+    """Returns the lengths that prompts of up to `longest` tokens are padded to, sorted.
 
-    Two of each doubling, so that no longer prompt is padded by more than a half.
+    They are `longest` and, of the `chosen` ones, those below it. If none are chosen there are two
+    of each doubling, so that no longer prompt is padded by more than a half.
 
     Example:
-        >>> default_buckets(300)
+        >>> buckets(300)
         (64, 96, 128, 192, 256, 300)
     """
     sizes = ((_SHORTEST_BUCKET << i) * half // 2 for i in itertools.count() for half in (2, 3))
-    return (*itertools.takewhile(lambda size: size < longest, sizes), longest)
+    shorter = chosen or itertools.takewhile(lambda size: size < longest, sizes)
+    return (*sorted({size for size in shorter if size < longest}), longest)
+
+
+def bucket(length: int, sizes: Sequence[int]) -> int:
+    """Returns the least of sorted `sizes` that holds `length`."""
+    return next(size for size in sizes if size >= length)
 
 
 def power_of_two(num: int) -> int:

@@ -91,7 +91,7 @@ def write(
         after: an array of floats that depends on all that read `own`.
     """
     # The compiler writes in place if it sees that nothing reads afterwards. Otherwise it copies
-    # each cache at each step: for four beams of T5 1.1 Small, 400 MB read and written.
+    # each cache at each step: 100 MB for four beams of 128 tokens to 8 prompts by T5 1.1 Small.
     # The least of the two is always the first, which the compiler does not know.
     slot = jnp.minimum(at.slot, at.slot + jnp.isnan(after.ravel()[0]).astype(jnp.int32))
 

@@ -372,8 +372,10 @@ def test_mistakes_in_prompts_are_named():
         model.generate([[3]], DecodeConfig(forced_prefix=(3, 32)))
     with pytest.raises(UsageError, match="2 prompts but 1 configs; give one each, or one for all"):
         model.generate([[3], [4]], [DecodeConfig()])
-    with pytest.raises(UsageError, match=r"length_buckets \[4, 8\] is below max_input_length 12"):
-        engine_of("t5", length_buckets=(8, 4))
+    with pytest.raises(UsageError, match="Engine.num_rows must be >= 1, got 0"):
+        engine_of("t5", num_rows=0)
+    with pytest.raises(UsageError, match="Engine.length_buckets must be >= 1, got 0"):
+        engine_of("t5", length_buckets=(8, 0))
 
 
 @pytest.mark.slow  # compiles the programs that answers alone have

@@ -21,7 +21,16 @@ from tests.models.one_device import mesh_of
     ],
 )
 def test_default_buckets_grow_by_halves_up_to_the_longest(longest, buckets):
-    assert shapes.default_buckets(longest) == buckets
+    assert shapes.buckets(longest) == buckets
+
+
+def test_chosen_buckets_are_sorted_and_end_with_the_longest():
+    assert shapes.buckets(12, [9, 4, 9, 12, 20]) == (4, 9, 12)
+    assert shapes.buckets(12, [20]) == (12,)
+
+
+def test_the_least_bucket_that_is_enough():
+    assert [shapes.bucket(length, (4, 9, 12)) for length in (1, 4, 5, 12)] == [4, 4, 9, 12]
 
 
 def test_power_of_two_is_the_least_that_is_enough():

@@ -148,7 +148,7 @@ def test_attending_to_several_parts_equals_loops():
     of_rows = [_normal(batch, groups, 4, kv, seed=i) for i in (3, 4)]
     of_members = [_normal(batch, groups, members, 5, kv, seed=i) for i in (5, 6)]
     bias = _normal(1, groups, 1, 1, 1, 5, seed=7)
-    masks = [np.random.default_rng(i).random((batch, 1, 1, 1, 1, 4)) < 0.7 for i in range(1)]
+    masks = [np.random.default_rng(0).random((batch, 1, 1, 1, 1, 4)) < 0.7]
     masks.append(np.random.default_rng(9).random((batch, 1, members, 1, 1, 5)) < 0.7)
     parts = [Part(tuple(of_all)), Part(turned(tuple(of_rows)), masks[0], is_turned=True)]
     parts.append(Part(tuple(of_members), masks[1], bias))
