@@ -9,6 +9,7 @@ first. The vocabulary made of it is in `collection/vocabularies.py`.
 
 import functools
 import hashlib
+import heapq
 import os
 import re
 import sys
@@ -26,7 +27,7 @@ _DIGITS_APART = {"smollm": True, "gpt-2": False}
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4  # kinds of tokens
 # Unicode's White_Space; Python's own class has U+001C to U+001F too.
 _SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-_CACHED_WORDS = 1 << 16
+_CACHED_WORDS, _CACHED_LETTERS = 1 << 16, 64  # longer words seldom come again
 
 
 class ByteBpe:
@@ -69,7 +70,8 @@ class ByteBpe:
         for found in [*self._special.finditer(text), None] if self._whole else [None]:
             between = text[end : found.start()] if found else text[end:]
             for word in _words(between, self._digits_apart):
-                ids += self._word_ids(word)
+                is_short = len(word) <= _CACHED_LETTERS
+                ids += self._word_ids(word) if is_short else self._encode_word(word)
             if found:
                 ids.append(self._ids[found[0]])
                 end = found.end()
@@ -82,20 +84,33 @@ class ByteBpe:
     def _encode_word(self, word: str) -> tuple[int, ...]:
         letters = _letter_of_byte()
         pieces = [letters[byte] for byte in word.encode("utf-8")]
-        while len(pieces) > 1:
-            pairs = list(zip(pieces, pieces[1:], strict=False))
-            best = min(pairs, key=lambda pair: self._ranks.get(pair, sys.maxsize))
-            if best not in self._ranks:
-                break
-            joined, i = [], 0
-            while i < len(pieces):
-                if tuple(pieces[i : i + 2]) == best:
-                    joined.append(best[0] + best[1])
-                    i += 2
-                else:
-                    joined.append(pieces[i])
-                    i += 1
-            pieces = joined
+        end = len(pieces)
+        after, before = list(range(1, end + 1)), list(range(-1, end - 1))  # neighbours' places
+        waiting: list[tuple[int, int]] = []  # (rank, place) of pairs, a heap; some are gone since
+
+        def rank_at(place: int) -> int | None:
+            if place < 0 or after[place] == end:
+                return None
+            return self._ranks.get((pieces[place], pieces[after[place]]))
+
+        def consider(place: int) -> None:
+            if (rank := rank_at(place)) is not None:
+                heapq.heappush(waiting, (rank, place))
+
+        for place in range(end):
+            consider(place)
+        while waiting:
+            rank, place = heapq.heappop(waiting)
+            if rank_at(place) != rank:
+                continue
+            joined = after[place]
+            pieces[place] += pieces[joined]
+            pieces[joined] = ""
+            after[place] = after[joined]
+            if after[place] < end:
+                before[after[place]] = place
+            consider(before[place])
+            consider(place)
         return tuple(self._ids[piece] for piece in pieces if piece in self._ids)
 
 

@@ -93,6 +93,70 @@ def test_a_byte_without_a_token_gives_nothing(tmp_path):
     assert _pieces(vocabulary, "a\x04hell\x04") == ["a", "hell"]
 
 
+def _joined_slowly(word, ranks):
+    """Returns a word's pieces: the earliest learned pair is joined all over, again and again."""
+    pieces = list(word)
+    while pairs := [pair for pair in zip(pieces, pieces[1:], strict=False) if pair in ranks]:
+        left, right = min(pairs, key=ranks.get)
+        joined, i = [], 0
+        while i < len(pieces):
+            is_pair = pieces[i : i + 2] == [left, right]
+            joined.append(left + right if is_pair else pieces[i])
+            i += 1 + is_pair
+        pieces = joined
+    return pieces
+
+
+class _Counted(dict):
+    count = 0
+
+    def get(self, key, default=None):
+        self.count += 1
+        return super().get(key, default)
+
+
+@pytest.fixture
+def learned(monkeypatch):
+    """Makes tokenizers of pairs drawn among the letters a to d and what was made of them."""
+
+    def make(draw, num_merges):
+        made, merges = list("abcd"), []
+        while len(merges) < num_merges:
+            left, right = draw.choice(made), draw.choice(made)
+            if left + right not in made:
+                made.append(left + right)
+                merges.append(f"{left} {right}")
+        facts = {"tokens": made, "token_type": [1] * len(made), "merges": merges}
+        monkeypatch.setattr(
+            byte_bpe, "_json_facts", lambda path: facts | {"eos_token_id": 0, "pre": "gpt-2"}
+        )
+        return byte_bpe.ByteBpe("a.json"), made
+
+    return make
+
+
+def test_words_of_any_length_are_joined_in_the_order_learned(learned):
+    draw = random.Random(0)
+    for num_merges in (1, 5, 40, 200):
+        bpe, tokens = learned(draw, num_merges)
+        for length in (1, 2, 3, 7, 30, 300):
+            for _ in range(10):
+                word = "".join(draw.choices("abcd", k=length))
+                pieces = [tokens[i] for i in bpe.encode(word)]
+                assert pieces == _joined_slowly(word, bpe._ranks), word
+
+
+def test_the_work_for_a_word_grows_as_its_length(learned):
+    draw = random.Random(0)
+    bpe, _ = learned(draw, 200)
+    bpe._ranks = _Counted(bpe._ranks)
+    for length in (1_000, 100_000):
+        bpe._ranks.count = 0
+        bpe.encode("".join(draw.choices("abcd", k=length)))
+        assert bpe._ranks.count < 6 * length
+    assert bpe._word_ids.cache_info().currsize == 0  # such words would fill the memory
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
