@@ -117,13 +117,13 @@ class _Counted(dict):
 
 @pytest.fixture
 def learned(monkeypatch):
-    """Makes tokenizers of pairs drawn among the letters a to d and what was made of them."""
+    """Makes tokenizers of pairs, drawn among the letters a to c and what they gave."""
 
     def make(draw, num_merges):
-        made, merges = list("abcd"), []
+        made, merges = list("abc"), []
         while len(merges) < num_merges:
             left, right = draw.choice(made), draw.choice(made)
-            if left + right not in made:
+            if len(left + right) <= 4 and left + right not in made:
                 made.append(left + right)
                 merges.append(f"{left} {right}")
         facts = {"tokens": made, "token_type": [1] * len(made), "merges": merges}
@@ -137,22 +137,22 @@ def learned(monkeypatch):
 
 def test_words_of_any_length_are_joined_in_the_order_learned(learned):
     draw = random.Random(0)
-    for num_merges in (1, 5, 40, 200):
+    for num_merges in (1, 5, 20, 50, 80):
         bpe, tokens = learned(draw, num_merges)
         for length in (1, 2, 3, 7, 30, 300):
             for _ in range(10):
-                word = "".join(draw.choices("abcd", k=length))
+                word = "".join(draw.choices("abc", k=length))
                 pieces = [tokens[i] for i in bpe.encode(word)]
                 assert pieces == _joined_slowly(word, bpe._ranks), word
 
 
 def test_the_work_for_a_word_grows_as_its_length(learned):
     draw = random.Random(0)
-    bpe, _ = learned(draw, 200)
+    bpe, _ = learned(draw, 80)
     bpe._ranks = _Counted(bpe._ranks)
     for length in (1_000, 100_000):
         bpe._ranks.count = 0
-        bpe.encode("".join(draw.choices("abcd", k=length)))
+        bpe.encode("".join(draw.choices("abc", k=length)))
         assert bpe._ranks.count < 6 * length
     assert bpe._word_ids.cache_info().currsize == 0  # such words would fill the memory
 
