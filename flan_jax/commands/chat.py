@@ -69,6 +69,8 @@ def follow(predictor: "Predictor", chat: Chat, line: str) -> Chat:
     if not line.startswith("/"):
         return answer(predictor, chat, line)
     word, _, rest = line.partition(" ")
+    if word == QUIT:
+        _no_more(word, rest.strip())
     if word not in COMMANDS:
         raise errors.unknown_name("command", word, [*COMMANDS, QUIT], "(see /help)")
     chat, said = COMMANDS[word].act(chat, rest.strip())
@@ -105,6 +107,9 @@ def answer(predictor: "Predictor", chat: Chat, question: str) -> Chat:
     except generate.Stopped as stopped:
         text = stopped.text
         say("chat: stopped")
+    except KeyboardInterrupt:  # before there was any text: of beams there is none until the end
+        say("chat: stopped")
+        return chat
     return dataclasses.replace(
         chat, turns=(*chat.turns, conversation.Exchange(question, text.strip()))
     )

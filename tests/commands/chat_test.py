@@ -14,6 +14,7 @@ from flan_jax.core.errors import UsageError
 from flan_jax.inference import conversation
 from flan_jax.inference.conversation import Exchange
 from flan_jax.inference.decode_config import DecodeConfig
+from flan_jax.inference.engine import Engine
 from flan_jax.inference.session import Session
 from tests import tiny_checkpoints
 
@@ -122,6 +123,7 @@ def test_what_was_said_is_saved(tmp_path, capsys):
         ("/save", "/save takes a file .jsonl or .md, got ''"),
         ("/save a.txt", "got 'a.txt'"),
         ("/reset all", "/reset takes nothing, got 'all'"),
+        ("/quit now", "/quit takes nothing, got 'now'"),
     ],
 )
 def test_a_mistake_changes_nothing(line, message):
@@ -177,3 +179,19 @@ def test_ctrl_c_stops_the_answer_alone(talk, tmp_path, monkeypatch):
     monkeypatch.setattr(Session, "step", step)
     whole = talk("Anna has two cats.").out.strip()
     assert whole.startswith(first) and len(first) < len(whole) and second
+
+
+@pytest.mark.slow  # compiles
+def test_ctrl_c_during_a_beam_search_stops_that_alone(talk, tmp_path, monkeypatch):
+    path, run, steps = tmp_path / "said.jsonl", Engine.generate, []
+
+    def interrupted(self, prompts, config):
+        steps.append(config.num_beams)
+        if len(steps) == 1:
+            raise KeyboardInterrupt
+        return run(self, prompts, config)
+
+    monkeypatch.setattr(Engine, "generate", interrupted)
+    said = talk("Anna has two cats.", "Is it?", f"/save {path}", argv=("--num_beams", "2"))
+    assert "chat: stopped" in said.err and steps == [2, 2]
+    assert [json.loads(row)["inputs"] for row in path.read_text().splitlines()] == ["Is it?"]
