@@ -129,10 +129,35 @@ def check_folder(path: str | os.PathLike, name: str) -> None:
 
 
 def check_file(path: str | os.PathLike, name: str) -> None:
-    """Checks that a file can be written at `path`; as `check_folder`."""
-    if Path(path).is_dir():
+    """Checks that a file can be written at `path`; as `check_folder`.
+
+    What is there is replaced, so it must be a plain file, no device such as /dev/stdout.
+    """
+    path = Path(path)
+    if path.is_dir():
         raise UsageError(f"{name} {str(path)!r} is a folder; name a file in it")
-    _check_writable(Path(path).parent, path, name)
+    # Standard output may be a plain file, but its name is still that of a device.
+    folder = os.path.realpath(path.parent)
+    is_device = path.exists() and not path.is_file()
+    if is_device or folder == "/dev" or folder.startswith("/proc/"):
+        raise UsageError(f"{name} {str(path)!r} is no plain file; name one")
+    _check_writable(path.parent, path, name)
+
+
+def check_apart(path: str | os.PathLike, name: str, source: str | os.PathLike, what: str) -> None:
+    """Checks that writing `path` does not overwrite what is read.
+
+    Args:
+        path: the file to write.
+        name: what the user called it, such as `--output`.
+        source: the file to read.
+        what: what the user called that.
+
+    Raises:
+        UsageError: they are the same file.
+    """
+    if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+        raise UsageError(f"{name} {str(path)!r} is the file of {what}; name another")
 
 
 def _check_writable(folder: Path, path: str | os.PathLike, name: str) -> None:

@@ -3,6 +3,8 @@
 """Files are written whole or not at all, folders by one process; bad JSON names file and line."""
 
 import hashlib
+import os
+import re
 import resource
 import signal
 import socket
@@ -112,6 +114,33 @@ def test_a_folder_on_a_full_disk_can_be_held(tmp_path):
     command = [sys.executable, "-c", script, str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert (ended.stdout, ended.stderr) == ("held\n", "")
+
+
+def test_only_a_plain_file_is_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    (tmp_path / "dev").symlink_to("/dev")
+    descriptors = ["/dev/stdout", "/dev/null", "/dev/new", "/dev/fd/1", "/proc/self/fd/1"]
+    for path in (*descriptors, tmp_path / "pipe", tmp_path / "link", tmp_path / "dev" / "null"):
+        with pytest.raises(UsageError, match=re.escape(f"--out '{path}' is no plain file")):
+            files.check_file(path, "--out")
+    (tmp_path / "a").write_text("")
+    (tmp_path / "to_a").symlink_to("a")
+    for name in ("a", "to_a", "b", "new/b"):
+        files.check_file(tmp_path / name, "--out")
+
+
+def test_what_is_read_is_not_overwritten(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").write_text("")
+    (tmp_path / "to_a").symlink_to("a")
+    (tmp_path / "b").write_text("")
+    for path in ("a", "./a", "to_a", tmp_path / "a"):
+        with pytest.raises(UsageError, match=f"--out '{path}' is the file of --in; name another"):
+            files.check_apart(path, "--out", "a", "--in")
+    files.check_apart("b", "--out", "a", "--in")
+    files.check_apart("new", "--out", "a", "--in")
+    files.check_apart("a", "--out", "absent", "--in")
 
 
 def test_bad_json_names_file_and_line(tmp_path):
