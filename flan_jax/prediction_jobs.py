@@ -30,6 +30,9 @@ from flan_jax.predicting import Predictor
 from flan_jax.training.preemption import PreemptionGuard
 
 Row = Mapping[str, Any]  # of a .jsonl file
+# What is written of a prompt; what its object has by these names is left out.
+ANSWERED = ("prediction", "too_long", "predictions", "scores", "finish_reasons", "vote")
+SCORED = ("too_long", "logprobs", "mean_logprobs", "best", "tokens")
 _ROUND = 8  # batches that a process answers before it hands on what came of them
 
 
@@ -95,7 +98,8 @@ def infer(
         if hosts.is_first():
             with files.atomic_open(output) as file:
                 for i, prompt in enumerate(prompts):
-                    line = {**prompt, **_line(prompt, kept.done.get(i), find_answer)}
+                    line = {n: value for n, value in prompt.items() if n not in ANSWERED}
+                    line |= _line(prompt, kept.done.get(i), find_answer)
                     file.write(files.dumps(line) + "\n")
     return Counts(
         num_prompts=len(prompts),

@@ -6,7 +6,8 @@ The input has one prompt a line: plain text, or (for a name ending in .jsonl) a 
 "inputs" is the prompt. The output has one JSON object a line, in the same order: the input object
 with "prediction" added, and where a prompt has several answers "predictions", "scores" and
 "finish_reasons". A prompt longer than the model takes gets "too_long": true and an empty
-prediction; none is cut. With --self_consistency the answers to a prompt vote.
+prediction; none is cut. With --self_consistency the answers to a prompt vote. What the input has
+by these names, such as another output, is left out.
 
     flan-jax infer --recipe mini --checkpoint runs/mini --input prompts.txt --output answers.jsonl
     flan-jax infer --checkpoint hf:flan-t5-xl --input q.jsonl --output a.jsonl --num_beams 4
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> None:
     from flan_jax.inference.self_consistency import SELF_CONSISTENCY
 
     files.check_file(args.output, "--output")
+    files.check_apart(args.output, "--output", args.input, "--input")
     prompts = prompt_files.read_rows(args.input)
     find_answer, defaults = None, {}
     if args.self_consistency:

@@ -6,8 +6,8 @@ The input is a .jsonl file whose objects have "inputs" and "choices", a list of 
 one text. The output has the same objects, in the same order, with for each choice its
 log-probability in "logprobs" and that per token in "mean_logprobs", and with "best", the place of
 the likeliest. A choice counts as a whole answer, so the end of sequence after it is scored too. A
-prompt longer than the model takes gets "too_long": true; none is cut. The perplexity of all choices
-is printed at the end.
+prompt longer than the model takes gets "too_long": true; none is cut. What the input has by these
+names is left out. The perplexity of all choices is printed at the end.
 
     flan-jax score --checkpoint hf:flan-t5-xl --input questions.jsonl --output scores.jsonl
     flan-jax score "Is the sky blue?" --choice yes --choice no --checkpoint hf:flan-t5-xl
@@ -75,23 +75,29 @@ def run(args: argparse.Namespace) -> None:
 
 def _rows(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Returns what to score: `inputs` and `choices`, and of a file what else its objects have."""
+    from flan_jax.inference import prompt_files
+
     if args.prompt is not None:
         if args.input or args.output:
             raise UsageError("give a prompt with --choice, or --input and --output, not both")
         if not args.choice:
             raise UsageError("a prompt, but nothing to score after it; add --choice TEXT")
+        prompt_files.check_text(args.prompt, "the prompt")
+        for choice in args.choice:
+            prompt_files.check_text(choice, "--choice")
         return [{"inputs": args.prompt, "choices": args.choice}]
     if args.choice or not (args.input and args.output):
         raise UsageError("give --input and --output, or a prompt with --choice TEXT")
     from flan_jax import prediction_jobs
-    from flan_jax.inference import prompt_files
 
     files.check_file(args.output, "--output")
+    files.check_apart(args.output, "--output", args.input, "--input")
     if not args.input.endswith(".jsonl"):
         raise UsageError(f"--input {args.input!r}: choices need a .jsonl file; name one")
     rows = prompt_files.read_rows(args.input)
     return [
-        row | {"choices": prediction_jobs.choices_of(row, f"{args.input}: prompt {number}")}
+        {name: value for name, value in row.items() if name not in prediction_jobs.SCORED}
+        | {"choices": prediction_jobs.choices_of(row, f"{args.input}: prompt {number}")}
         for number, row in enumerate(rows, start=1)
     ]
 

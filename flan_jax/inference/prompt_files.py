@@ -24,7 +24,7 @@ def read_rows(path: str, needed: Sequence[str] = ("inputs",)) -> list[dict[str, 
     if not Path(path).is_file():
         raise errors.UsageError(f"no prompts file {path!r}; name a text or .jsonl file")
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise errors.DataError(
             f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); convert it"

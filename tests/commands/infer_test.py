@@ -75,6 +75,15 @@ def test_answers_come_in_order_and_nothing_is_cut(checkpoint, prompts, tmp_path,
     assert [row["prediction"] for row in again] == [row["prediction"] for row in rows]
 
 
+def test_an_output_can_be_answered_again(checkpoint, prompts, tmp_path):
+    voting = ("--self_consistency", "number", "--num_samples", "2")
+    first = infer(checkpoint, prompts, tmp_path / "first.jsonl", *voting)
+    assert {"vote", "predictions"} < set(first[0]) and "too_long" in first[2]
+    raised = ("--max_input_length", "128")  # the third prompt is not too long now
+    again = infer(checkpoint, tmp_path / "first.jsonl", tmp_path / "again.jsonl", *raised)
+    assert again == infer(checkpoint, prompts, tmp_path / "out.jsonl", *raised)
+
+
 def test_several_answers_and_beams(checkpoint, prompts, tmp_path):
     greedy = infer(checkpoint, prompts, tmp_path / "greedy.jsonl")
     sampling = ("--num_samples", "3", "--temperature", "2.0", "--seed", "5")

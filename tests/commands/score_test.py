@@ -85,6 +85,16 @@ def test_choices_of_a_file_are_scored(score, tmp_path):
     assert int(found[2]) == len(every)
 
 
+def test_an_output_can_be_scored_again(score, tmp_path):
+    stale = [row | {"too_long": True, "best": 9, "tokens": []} for row in ROWS]
+    found = []
+    for rows in (ROWS, stale):
+        source, output = write(tmp_path / "a.jsonl", rows), tmp_path / "b.jsonl"
+        score("--input", source, "--output", output)
+        found.append([json.loads(line) for line in output.read_text().splitlines()])
+    assert found[0] == found[1]
+
+
 def test_one_prompt_is_scored_and_printed(score):
     choices = [word for choice in CHOICES for word in ("--choice", choice)]
     sums = [by_forward_pass(QUESTION, choice).sum() for choice in CHOICES]
@@ -111,6 +121,14 @@ def test_one_prompt_is_scored_and_printed(score):
 def test_a_row_without_choices_is_named(score, tmp_path, row, message):
     source = write(tmp_path / "a.jsonl", [row])
     assert message in score("--input", source, "--output", tmp_path / "b.jsonl", code=1).err
+
+
+@pytest.mark.parametrize(
+    ("argv", "place"),
+    [(("\udcff", "--choice", "a"), "the prompt"), (("a", "--choice", "\udcff"), "--choice")],
+)
+def test_bytes_that_are_no_text_are_one_line(score, argv, place):
+    assert f"error: {place}: '\\udcff' is no character" in score(*argv, code=1).err
 
 
 @pytest.mark.large  # two Python processes that import jax

@@ -14,6 +14,13 @@ def test_a_text_file_has_a_prompt_a_line(tmp_path):
     assert read_rows(str(path)) == [{"inputs": "one"}, {"inputs": "  two"}]
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path, name):
+    path = tmp_path / name
+    path.write_text('{"inputs": "x"}' if name == "a.jsonl" else "x", encoding="utf-8-sig")
+    assert read_rows(str(path)) == [{"inputs": "x"}]
+
+
 def test_objects_keep_what_else_they_hold(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id": 7, "inputs": "x"}\n\n{"inputs": "y"}')
