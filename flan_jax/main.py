@@ -41,6 +41,7 @@ COMMANDS = {
 }
 
 
+_OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # how XLA begins to say so
 _SLOW_FUSION = "xla_cpu_experimental_ynn_fusion_type"
 
 
@@ -142,12 +143,28 @@ def _sigterm_stops() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
+@contextlib.contextmanager
+def _out_of_memory_told() -> Iterator[None]:
+    """Turns XLA's word that there is no memory left into a `DoesNotFitError`."""
+    try:
+        yield
+    except RuntimeError as error:  # jax.errors.JaxRuntimeError, without importing jax
+        first, *_ = str(error).splitlines() or [""]
+        if not first.startswith(_OUT_OF_MEMORY):
+            raise
+        raise errors.DoesNotFitError(
+            f"no memory left on the device ({first.rstrip('.')}); take a smaller batch, fewer samples "
+            "or beams, or shorter texts"
+        ) from None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     try:
         with _sigterm_stops():
             _set_environment()
-            run(sys.argv[1:] if argv is None else argv)
+            with _out_of_memory_told():
+                run(sys.argv[1:] if argv is None else argv)
         return errors.EXIT_OK
     except (errors.FlanError, errors.PreemptedError) as error:
         kind = "stopped" if isinstance(error, errors.PreemptedError) else "error"

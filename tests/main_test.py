@@ -5,6 +5,7 @@
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from flan_jax import main
@@ -51,6 +52,24 @@ def test_failures_of_the_system_are_one_line(capsys):
     assert code in (errors.EXIT_FAILED, errors.EXIT_USAGE)
     assert captured.err.startswith("flan-jax: error: ")
     assert len(captured.err.splitlines()) == 1
+
+
+def test_out_of_memory_is_one_line(capsys, monkeypatch):
+    def fails(message):
+        def fail(argv):
+            raise jax.errors.JaxRuntimeError(message)
+
+        monkeypatch.setattr(main, "run", fail)
+
+    fails("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nand much more\n")
+    code, captured = run(capsys, "infer")
+    assert code == errors.EXIT_DOES_NOT_FIT and len(captured.err.splitlines()) == 1
+    assert "no memory left on the device (RESOURCE_EXHAUSTED: Out of memory" in captured.err
+    assert "take a smaller batch" in captured.err
+    for message in ("INTERNAL: RESOURCE_EXHAUSTED", ""):  # a defect of ours: its trace is shown
+        fails(message)
+        with pytest.raises(jax.errors.JaxRuntimeError):
+            main.main(["infer"])
 
 
 def test_vocab_says_when_the_text_has_fewer_pieces_than_asked(capsys, tmp_path):
