@@ -277,7 +277,16 @@ def _is_foreign_decoder(source: Source, model: Model, vocabulary: Vocabulary) ->
 
 
 def _fingerprint(path: str) -> str:
-    """Returns a hash of the names, sizes and times of a checkpoint's files."""
-    found = sorted(p for p in (Path(path), *Path(path).rglob("*")) if p.is_file())
+    """Returns a hash of the names, sizes and times of a checkpoint's files.
+
+    Whatever begins with a dot is none of them: a .git, a cache, or the journal of a job itself.
+    """
+    root = Path(path)
+    below = [p for p in root.rglob("*") if not _is_hidden(p.relative_to(root))]
+    found = sorted(p for p in (root, *below) if p.is_file())
     facts = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in found]
     return hashlib.sha256(files.dumps(facts).encode()).hexdigest()
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

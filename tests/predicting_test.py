@@ -128,6 +128,22 @@ def test_what_decides_an_answer_is_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "is_told_apart"),
+    [("b.jsonl", True), ("deep/b", True), (".b.jsonl.partial/answers.jsonl", False), (".b", False),
+     ("deep/.b", False)],
+)  # fmt: skip
+def test_hidden_files_decide_no_answer(tmp_path, monkeypatch, name, is_told_apart):
+    tiny_checkpoints.hf(tmp_path / ".hidden" / "hf")
+    for folder in (".", tmp_path / ".hidden" / "hf"):  # a folder of a cache is seen all the same
+        monkeypatch.chdir(tmp_path / ".hidden" / "hf")
+        before = predicting._fingerprint(str(folder))
+        path = tmp_path / ".hidden" / "hf" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"of {folder}")
+        assert (predicting._fingerprint(str(folder)) != before) == is_told_apart
+
+
+@pytest.mark.parametrize(
     ("path", "given", "message"),
     [
         ("none", {}, "no checkpoint at 'none'; give a checkpoint_<step> folder"),
