@@ -234,8 +234,6 @@ class Worker:
 
     def _work(self) -> bool:
         """Does what came in, then one step; returns whether to go on."""
-        if self._session is None:
-            self._session = self._new_session()
         while True:
             try:
                 # Wait for something only where there is nothing to decode.
@@ -256,6 +254,8 @@ class Worker:
         if not ticket.is_open:
             return
         self._running.add(ticket)
+        if self._session is None:
+            self._session = self._new_session()
         for number, prompt in enumerate(ticket.prompts):
             try:
                 id_ = self._session.add(prompt, ticket.config)

@@ -121,6 +121,21 @@ def fail(error):
     raise error
 
 
+def test_a_session_that_cannot_be_made_ends_the_request_that_needs_it():
+    sessions = iter([lambda: fail(MemoryError("no room")), Speller])
+    worker = Worker(lambda: next(sessions)(), max_pending=9)
+
+    async def main():
+        worker.start()
+        with pytest.raises(ApiError, match="the model failed: no room"):
+            await answers(worker.admit([BYTES.encode("ab")], CONFIG))
+        found = await answers(worker.admit([BYTES.encode("ab")], CONFIG))
+        await asyncio.to_thread(worker.stop, 10)
+        return found
+
+    assert asyncio.run(main()) == {0: "ba"}
+
+
 def test_functions_run_in_the_thread_of_the_model():
     async def scenario(worker):
         assert await worker.call(lambda: threading.current_thread().name) == "model"
