@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a checked request to the parts of its reply; whole replies are parts put together."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from flan_jax.serving import openai_api
@@ -117,13 +118,18 @@ class Answering:
                 )
                 for ids, logprobs in zip(tokens, answer.logprobs, strict=True)
             ]
-        fields = []
-        for j, of_answer in enumerate(found):
-            # A stop ends the text before its tokens.
-            stopped = answer and answer.texts[j] != vocabulary.decode(tokens[j])
-            end = len(vocabulary.decode(before)) + len(answer.texts[j]) if stopped else None
-            fields.append(openai_api.logprobs_json(of_answer, vocabulary, end=end))
-        return fields
+
+        def fields() -> list[Json | None]:
+            out = []
+            for j, of_answer in enumerate(found):
+                # A stop ends the text before its tokens.
+                stopped = answer and answer.texts[j] != vocabulary.decode(tokens[j])
+                end = len(vocabulary.decode(before)) + len(answer.texts[j]) if stopped else None
+                out.append(openai_api.logprobs_json(of_answer, vocabulary, end=end))
+            return out
+
+        # All those texts take seconds, in which other clients should not wait.
+        return await asyncio.to_thread(fields)
 
 
 def _ended_tokens(answer: Answer, eos_id: int) -> list[list[int]]:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 from urllib import parse
 
@@ -25,7 +25,7 @@ from flan_jax.core import errors
 from flan_jax.serving import openai_api, page, questions
 from flan_jax.serving.answering import Answering
 from flan_jax.serving.model import ServedModel, Tokens
-from flan_jax.serving.openai_api import Completion
+from flan_jax.serving.openai_api import Completion, Json
 from flan_jax.serving.requests import ApiError, Limits
 from flan_jax.serving.worker import Worker
 
@@ -45,6 +45,8 @@ _HEADERS = {
 _GONE = 499
 # For a body to come in.
 _BODY_S = 30.0
+# Of one that is refused, what is read all the same, and for how long.
+_DISCARDED_BYTES, _DISCARDED_S = 1 << 26, 2.0
 # For a client that does not read to take in what is left.
 _LAST_WORDS_S = 5.0
 
@@ -90,7 +92,7 @@ class _Server:
     def __init__(self, model: ServedModel, worker: Worker, limits: Limits):
         self._model, self._worker, self._limits = model, worker, limits
         self._created = int(time.time())
-        self._num_reading = 0  # requests whose body comes in
+        self._num_posts = 0  # that are being read, put in tokens, or answered as a whole
 
     async def page(self, request: Request) -> Response:
         """The playground."""
@@ -126,15 +128,13 @@ class _Server:
         )
         prompts = await self._tokens(completion)
         answering = Answering(self._model, self._worker, completion, prompts)
-        request_id = openai_api.new_id()
+        head = openai_api.head(self._model.name)
         if completion.stream:
-            events = _events(answering, completion, request_id, self._model.name)
+            events = _events(answering, completion, head)
             return _EventStream(events, answering.close, self._limits.timeout_s)
         with contextlib.closing(answering):
             choices = await answering.whole()
-        return JSONResponse(
-            openai_api.reply(request_id, self._model.name, choices, answering.usage())
-        )
+        return JSONResponse(openai_api.reply(head, choices, answering.usage()))
 
     async def _tokens(self, completion: Completion) -> list[Tokens]:
         """Returns the prompts' tokens, if the model takes them."""
@@ -176,7 +176,10 @@ class _Server:
         questions.check_choices(choices, self._limits)
         with contextlib.closing(self._worker.admit([prompt])):
             scores = await self._worker.call(lambda: self._model.score(prompt, choices))
-        return JSONResponse(questions.score_json(asked, choices, scores, self._model.vocabulary))
+        found = await asyncio.to_thread(
+            questions.score_json, asked, choices, scores, self._model.vocabulary
+        )
+        return JSONResponse(found)
 
     async def phrase(self, body: bytes) -> Response:
         """Makes prompts of a question: alone, after exemplars, and asking for steps."""
@@ -193,49 +196,68 @@ class _Server:
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind != "application/json":
                 raise ApiError(415, f"Content-Type must be application/json, got {kind!r}")
-            try:
+            with self._counted():
                 body = await self._body(request)
-                async with asyncio.timeout(self._limits.timeout_s):
-                    return await _while_connected(request.receive, answer(body))
-            except TimeoutError:
-                raise _too_slow(self._limits.timeout_s) from None
+                try:
+                    async with asyncio.timeout(self._limits.timeout_s):
+                        return await _while_connected(request.receive, answer(body))
+                except TimeoutError:
+                    raise _too_slow(self._limits.timeout_s) from None
 
         return endpoint
 
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Counts a request, so that bodies and prompts do not pile up before the worker."""
+        if self._num_posts >= self._limits.max_pending:
+            raise ApiError(
+                429, f"{self._num_posts} requests are in work; try again soon",
+                code="too_many_requests", retry_after_s=1,
+            )  # fmt: skip
+        self._num_posts += 1
+        try:
+            yield
+        finally:
+            self._num_posts -= 1
+
     async def _body(self, request: Request) -> bytes:
-        most = self._limits.max_body_bytes
+        most, chunks = self._limits.max_body_bytes, request.stream()
         too_large = ApiError(413, f"the body is larger than {most} bytes", code="body_too_large")
         length = request.headers.get("content-length", "0")
         if not re.fullmatch("[0-9]{1,18}", length) or int(length) > most:
+            if "expect" not in request.headers:  # else the client asks before it sends
+                await _discard(chunks)
             raise too_large
-        if self._num_reading >= self._limits.max_pending:
-            raise ApiError(
-                429, f"{self._num_reading} requests are coming in; try again soon",
-                code="too_many_requests", retry_after_s=1,
-            )  # fmt: skip
-        self._num_reading += 1
         try:
             async with asyncio.timeout(_BODY_S):
                 body = bytearray()
-                async for chunk in request.stream():
+                async for chunk in chunks:
                     body += chunk
                     if len(body) > most:
+                        await _discard(chunks)
                         raise too_large
                 return bytes(body)
         except TimeoutError:
             raise ApiError(408, f"the body has not come within {_BODY_S:g} s") from None
-        finally:
-            self._num_reading -= 1
 
 
-async def _events(
-    answering: Answering, completion: Completion, request_id: str, model: str
-) -> AsyncIterator[bytes]:
+async def _discard(chunks: AsyncIterator[bytes]) -> None:
+    """Reads on for a while: many clients read no reply before they have sent all."""
+    num_left = _DISCARDED_BYTES
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(_DISCARDED_S):
+            async for chunk in chunks:
+                num_left -= len(chunk)
+                if num_left < 0:
+                    return
+
+
+async def _events(answering: Answering, completion: Completion, head: Json) -> AsyncIterator[bytes]:
     """Yields a completion as server-sent events."""
     async for part in answering.parts():
-        yield openai_api.event(openai_api.reply(request_id, model, [part]))
+        yield openai_api.event(openai_api.reply(head, [part]))
     if completion.include_usage:
-        yield openai_api.event(openai_api.reply(request_id, model, [], answering.usage()))
+        yield openai_api.event(openai_api.reply(head, [], answering.usage()))
 
 
 class _EventStream:
@@ -326,7 +348,7 @@ class _Guard:
                 code="wrong_host",
             )  # fmt: skip
         origin = headers.get("origin")
-        if origin is not None and parse.urlsplit(origin).netloc != host:
+        if origin is not None and not _is_from(origin, host):
             raise ApiError(
                 403, f"requests of pages from {origin!r} are refused", code="wrong_origin"
             )
@@ -338,6 +360,14 @@ def _name_of(host: str) -> str | None:
         return parse.urlsplit(f"//{host}").hostname
     except ValueError:
         return None
+
+
+def _is_from(origin: str, host: str) -> bool:
+    """Returns whether an Origin header names a page of a host."""
+    try:
+        return parse.urlsplit(origin).netloc == host
+    except ValueError:
+        return False
 
 
 def _too_slow(timeout_s: float) -> ApiError:

@@ -96,7 +96,7 @@ def check_name(name: str, model: str) -> None:
     """Raises an `ApiError` unless `name` is that of the model."""
     if name != model:
         raise ApiError(
-            404, f"no model {name!r} here; this is {model!r}", param="model",
+            404, f"no model {name[:80]!r} here; this is {model!r}", param="model",
             code="model_not_found",
         )  # fmt: skip
 
@@ -133,6 +133,11 @@ def _decode_config(fields: Fields, limits: Limits, echo: bool) -> DecodeConfig |
             "temperature", param="n",
         )  # fmt: skip
     if max_tokens == 0:
+        if num_samples > 1:
+            raise ApiError(
+                400, f"n {num_samples} with max_tokens 0, which makes no answer; leave one out",
+                param="n",
+            )  # fmt: skip
         return None
     return DecodeConfig(
         max_length=max_tokens, num_samples=num_samples, num_beams=num_beams,
@@ -176,7 +181,7 @@ def logprobs_json(
     for i, (token, logprob) in enumerate(zip(found.tokens, found.logprobs, strict=True)):
         if end is not None and offset >= end:
             break
-        before = found.tokens[max(0, i - _CONTEXT) : i]
+        before = found.tokens[:i]
         text = token_text(before, token, vocabulary)
         top = None
         if logprob is not None:
@@ -198,25 +203,25 @@ def token_text(before: Sequence[int], token: int, vocabulary: Decodes) -> str:
 
     That is nothing where it is a byte within a character; the last one adds the character.
     """
+    before = before[-_CONTEXT:]
     start = vocabulary.decode(before)
     text = vocabulary.decode([*before, token])
     return text[len(start) :] if text.startswith(start) else vocabulary.decode([token])
 
 
-def new_id() -> str:
-    """Returns the name of a reply."""
-    return f"cmpl-{secrets.token_hex(12)}"
-
-
-def reply(request_id: str, model: str, choices: Sequence[Json], usage: Json | None = None) -> Json:
-    """Returns a whole reply, or what one chunk of a stream says."""
-    found = {
-        "id": request_id,
+def head(model: str) -> Json:
+    """Returns what a reply begins with, the same in all chunks of a stream."""
+    return {
+        "id": f"cmpl-{secrets.token_hex(12)}",
         "object": "text_completion",
         "created": int(time.time()),
         "model": model,
-        "choices": list(choices),
     }
+
+
+def reply(head: Json, choices: Sequence[Json], usage: Json | None = None) -> Json:
+    """Returns a whole reply, or what one chunk of a stream says."""
+    found = head | {"choices": list(choices)}
     return found if usage is None else found | {"usage": usage}
 
 

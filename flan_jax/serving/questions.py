@@ -13,7 +13,7 @@ from flan_jax.inference.conversation import Exchange, Phrase, step_by_step
 from flan_jax.inference.scoring import NORMALIZED, Score, rank
 from flan_jax.inference.self_consistency import vote
 from flan_jax.serving.openai_api import Decodes, Json, check_model, token_text
-from flan_jax.serving.requests import ApiError, Fields, Limits
+from flan_jax.serving.requests import ApiError, Fields, Limits, checked_text
 
 MAX_TEXT_LENGTH = 20_000  # characters of a text that votes: finding its answer takes time
 _QUESTION, _ANSWER = (re.compile(rf"^[ \t]*{sign}:", re.MULTILINE) for sign in "QA")
@@ -126,14 +126,14 @@ def votes_json(body: bytes, limits: Limits) -> Json:
     """Returns the reply to texts that vote, or raises an `ApiError`."""
     fields = Fields(body)
     texts = fields.take("texts", [])
-    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
+    if not isinstance(texts, list) or not texts:
         raise ApiError(400, "texts must be a list of texts", param="texts")
     if len(texts) > limits.max_answers:
         raise ApiError(
             400, f"texts has {len(texts)} texts; there may be {limits.max_answers}", param="texts"
         )
     for i, text in enumerate(texts):
-        if len(text) > MAX_TEXT_LENGTH:
+        if len(checked_text(f"texts[{i}]", text)) > MAX_TEXT_LENGTH:
             raise ApiError(
                 400, f"texts[{i}] has {len(text)} characters; there may be {MAX_TEXT_LENGTH}",
                 param="texts",
@@ -155,5 +155,5 @@ def votes_json(body: bytes, limits: Limits) -> Json:
 def _named(fields: Fields, name: str, default: str, known: Sequence[str]) -> str:
     value = fields.text(name, default)
     if value not in known:
-        raise ApiError(400, str(errors.unknown_name(name, value, known)), param=name)
+        raise ApiError(400, str(errors.unknown_name(name, value[:80], known)), param=name)
     return value

@@ -104,7 +104,7 @@ class Fields:
         value = self.take(name, default)
         if value is None:
             raise ApiError(400, f"{name} is missing; it must be a text", param=name)
-        return _checked_text(name, value)
+        return checked_text(name, value)
 
     def texts(self, name: str, most: int) -> tuple[str, ...]:
         """Returns a list of texts, of which none is empty; one text stands for a list of it."""
@@ -113,7 +113,7 @@ class Fields:
         if not isinstance(value, list) or len(value) > most:
             _refuse(name, f"must be a text or a list of at most {most} texts", value)
         for i, text in enumerate(value):
-            if not _checked_text(f"{name}[{i}]", text):
+            if not checked_text(f"{name}[{i}]", text):
                 raise ApiError(400, f"{name}[{i}] is empty; leave it out", param=name)
         return tuple(value)
 
@@ -130,10 +130,11 @@ class Fields:
     def finish(self) -> None:
         """Raises an `ApiError` for a field that nobody took."""
         for name in self._left:
-            near = errors.closest(name, self._known, num=1)
+            near = errors.closest(name[:80], self._known, num=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self._known)}"
+            param = name if name.isprintable() and len(name) <= 80 else None
             raise ApiError(
-                400, f"unknown field {_shown(name)}; {hint}", param=name, code="unknown_field"
+                400, f"unknown field {_shown(name)}; {hint}", param=param, code="unknown_field"
             )
 
 
@@ -159,7 +160,7 @@ def prompts_of(fields: Fields, limits: Limits, vocab_size: int) -> list[str | tu
 
 def _prompt(name: str, value: Any, vocab_size: int) -> str | tuple[int, ...]:
     if isinstance(value, str):
-        return _checked_text(name, value, param="prompt")
+        return checked_text(name, value, param="prompt")
     if not isinstance(value, list) or not value or not all(map(_is_id, value)):
         _refuse(name, "must be a text or a list of token ids", value, param="prompt")
     for token in value:
@@ -172,7 +173,8 @@ def _is_id(value: Any) -> bool:
     return type(value) is int
 
 
-def _checked_text(name: str, value: Any, param: str | None = None) -> str:
+def checked_text(name: str, value: Any, param: str | None = None) -> str:
+    """Returns a value, if it is a text that has a place in UTF-8."""
     param = param or name.partition("[")[0]
     if not isinstance(value, str):
         _refuse(name, "must be a text", value, param=param)

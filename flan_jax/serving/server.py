@@ -34,9 +34,10 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=512)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: a name of too many letters
+        reason = getattr(error, "strerror", None) or error
         raise errors.UsageError(
-            f"cannot listen on --host {host!r} --port {port}: {error.strerror or error}; choose "
+            f"cannot listen on --host {host!r} --port {port}: {reason}; choose "
             "another port (0: any that is free), or an address of this machine"
         ) from None
 
@@ -52,6 +53,12 @@ def url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def host_names(listener: socket.socket) -> tuple[str, ...] | None:
+    """Returns the names by which a server there may be addressed; None: any."""
+    address = listener.getsockname()[0]
+    return (*LOOPBACK_NAMES, address) if is_loopback(listener) else None
+
+
 def run(
     model: ServedModel, worker: Worker, limits: Limits, listener: socket.socket, grace_s: float
 ) -> None:
@@ -64,9 +71,9 @@ def run(
         listener: from `listen`.
         grace_s: how long what is open may go on after that.
     """
-    host_names = LOOPBACK_NAMES if is_loopback(listener) else None
+    app = make_app(model, worker, limits, host_names(listener))
     try:
-        Server(make_app(model, worker, limits, host_names), worker, grace_s).run([listener])
+        Server(app, worker, grace_s).run([listener])
     finally:
         worker.stop()
 

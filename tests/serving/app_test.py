@@ -15,7 +15,8 @@ import pytest
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 pytest.importorskip("starlette", reason="the extra `serve` is not installed")
 
-from flan_jax.serving import app, questions
+from flan_jax.core.errors import UsageError
+from flan_jax.serving import app, questions, server
 from flan_jax.serving.requests import ApiError, Limits
 from tests.serving.tiny_servers import SpelledModel, Speller, events, running
 
@@ -104,7 +105,7 @@ def test_a_stream_adds_up_to_the_whole(client):
             reasons[choice["index"]] = choice["finish_reason"], choice["logprobs"]["tokens"]
     assert texts == {0: "cba", 1: "yx"}
     assert reasons == {0: ("stop", ["c", "b", "a"]), 1: ("stop", ["y", "x"])}
-    assert len({chunk["id"] for chunk in chunks}) == 1
+    assert len({(chunk["id"], chunk["created"]) for chunk in chunks}) == 1
     assert len(chunks) > 2
 
 
@@ -141,6 +142,8 @@ def test_votes_are_counted_by_the_rules_of_the_evaluations(client):
         ({"texts": ["x"], "rule": "numbre"}, "did you mean 'number'"),
         ({"texts": []}, "list of texts"),
         ({"texts": ["x"] * 9}, "9 texts"),
+        ({"texts": ["x", 3]}, "texts[1] must be a text, got 3"),
+        ({"texts": ["The answer is \ud800"]}, "texts[0] is no valid Unicode"),
     ]:
         status, found = client.post("/api/votes", body)
         assert status == 400 and message in found["error"]["message"]
@@ -171,15 +174,27 @@ def send(client, data: bytes) -> tuple[int, dict]:
     return int(head.split()[1]), json.loads(body)
 
 
-def test_bodies_that_are_too_large_are_refused(client):
-    status, found = client.post("/v1/completions", b" " * 5000)
-    assert status == 413 and found["error"]["code"] == "body_too_large"
+def test_bodies_that_are_too_large_are_refused(client, monkeypatch):
+    # 20 MB are more than fit in the buffers of a connection: they must be read to be answered.
+    for size in (5000, 20_000_000):
+        status, found = client.post("/v1/completions", b" " * size)
+        assert status == 413 and found["error"]["code"] == "body_too_large"
+    monkeypatch.setattr(app, "_DISCARDED_S", 0.1)  # what follows sends no more
     head = (
         b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
     status, found = send(client, head + b"800\r\n" + b" " * 2048 + b"\r\n1000\r\n" + b" " * 4000)
     assert status == 413 and "4096 bytes" in found["error"]["message"]
+
+
+def test_a_body_that_is_announced_is_refused_before_it_is_sent(client):
+    head = (
+        b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n"
+    )
+    status, found = send(client, head)
+    assert status == 413 and found["error"]["code"] == "body_too_large"
 
 
 def test_a_body_must_say_that_it_is_json(client):
@@ -202,11 +217,24 @@ def test_names_of_this_machine_are_taken(client, host):
 def test_pages_of_other_sites_are_refused(client):
     status, found = client.get("/health", {"Origin": "https://evil.example"})
     assert status == 403 and found["error"]["code"] == "wrong_origin"
-    assert client.get("/health", {"Origin": "null"})[0] == 403
+    for origin in ("null", "http://[", "", "127.0.0.1"):
+        assert client.get("/health", {"Origin": origin})[0] == 403
     assert client.get("/health", {"Origin": client.url})[0] == 200
     reply = client.request("OPTIONS", "/v1/completions", headers={"Origin": client.url})
     assert reply.status == 405 and "access-control-allow-origin" not in reply.headers
     reply.close()
+
+
+def test_the_address_it_listens_on_is_a_name_of_the_server():
+    """Debian's /etc/hosts gives the machine's own name 127.0.1.1."""
+    with server.listen("127.0.1.1", 0) as listener:
+        assert set(server.host_names(listener)) == {*app.LOOPBACK_NAMES, "127.0.1.1"}
+
+
+def test_an_address_that_is_none_is_one_clear_line():
+    for host in ("a" * 70, "a..b"):
+        with pytest.raises(UsageError, match=f"cannot listen on --host '{host}' --port 0"):
+            server.listen(host, 0)
 
 
 def test_headers_keep_replies_here(client):
@@ -225,6 +253,30 @@ def test_too_many_requests_are_told_to_wait(held):
     held.gate.release(1000)
     assert all(events(stream)[-1] == "[DONE]" for stream in streams)
     assert held.complete("x")["choices"][0]["text"] == "x"
+
+
+def test_prompts_that_wait_to_be_read_are_counted_too():
+    """They come before the worker's own count."""
+    reading = threading.Semaphore(0)
+
+    class Slow(SpelledModel):
+        def encode(self, text):
+            reading.acquire()
+            return super().encode(text)
+
+    limits = dataclasses.replace(LIMITS, max_answers=2, max_pending=2)
+    body = {"model": "speller", "prompt": "ab"}
+    with running(Slow(), Speller, limits) as client:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            asked = [pool.submit(client.post, "/v1/completions", body) for _ in range(4)]
+            done, _ = concurrent.futures.wait(asked, 20, concurrent.futures.FIRST_COMPLETED)
+            assert [each.result()[0] for each in done] == [429] * len(done)
+            wait_until(lambda: sum(each.done() for each in asked) == 2)
+            reading.release(2)
+            statuses = [each.result()[0] for each in asked]
+        reading.release()
+        assert sorted(statuses) == [200, 200, 429, 429]
+        assert client.post("/v1/completions", body)[0] == 200
 
 
 def wait_until(condition) -> None:

@@ -96,6 +96,10 @@ MISTAKES = [
     ({"frequency_penalty": 0.5}, 400, "frequency_penalty", "not supported"),
     ({"logit_bias": {"5": 1}}, 400, "logit_bias", "not supported"),
     ({"temprature": 1}, 400, "temprature", "\"temprature\"; did you mean 'temperature'?"),
+    ({"\ud800": 1}, 400, None, r'unknown field "\ud800"; known: model'),
+    ({"y" * 1000: 1}, 400, None, f'unknown field "{"y" * 76}...;'),
+    ({"n": 2, "max_tokens": 0, "echo": True}, 400, "n", "n 2 with max_tokens 0"),
+    ({"model": "y" * 1000}, 404, "model", f"no model '{'y' * 80}' here"),
 ]  # fmt: skip
 
 
@@ -108,7 +112,9 @@ def test_mistakes_are_named(fields, status, param, message):
         parse(body)
     assert (raised.value.status, raised.value.param) == (status, param)
     assert message in str(raised.value)
-    assert raised.value.as_json()["error"]["type"] == "invalid_request_error"
+    reply = raised.value.as_json()
+    assert reply["error"]["type"] == "invalid_request_error"
+    assert json.dumps(reply, ensure_ascii=False).encode()  # as it is sent
 
 
 @pytest.mark.parametrize(
