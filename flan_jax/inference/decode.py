@@ -109,13 +109,15 @@ def admit(
     state: State,
     prefix: PyTree,
     prompts: jax.Array,
+    num_tokens: jax.Array,
     rows: jax.Array,
 ) -> State:
     """Returns `state` with prompts `[num, width]` in the rows `[num]`; a row may come twice.
 
-    `prefix` is what they begin with, left out of them: from `Model.prefix_cache`, or empty.
+    Each has `num_tokens` `[num]`. `prefix` is what they begin with, left out of them: from
+    `Model.prefix_cache`, or empty.
     """
-    known = model.prompt_cache(params, prompts, prefix)
+    known = model.prompt_cache(params, prompts, prefix, num_tokens)
     first = model.first_tokens(known, strategy.num_members)
     if prefix:
         known = dataclasses.replace(known, prefix=())

@@ -96,7 +96,7 @@ class Engine:
 
         Raises:
             DataError: a prompt is empty or too long (it is named), has tokens unknown to the model,
-                or ends with padding.
+                or ends with padding where there is an encoder.
             UsageError: not as many configs, or one has tokens unknown to the model.
             FlanError: the model gives logits that are NaN or infinite.
         """
@@ -151,7 +151,7 @@ class Engine:
             raise errors.DataError(
                 f"{name} has the token {bad}, and the model has {rows}; use its vocabulary"
             )
-        if tokens[-1] == PAD_ID:
+        if tokens[-1] == PAD_ID and self.model.LAYOUT == "encoder_decoder":
             raise errors.DataError(
                 f"{name} ends with the token {PAD_ID}, which is padding; leave that token out"
             )

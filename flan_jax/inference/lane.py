@@ -128,7 +128,8 @@ class Lane:
             self._make_room(width)
             self._state = decode.admit(
                 self._model, self._strategy, self._params, self._state, self._prefix,
-                prompts, np.array([rows[request] for request in chunk], np.int32),
+                prompts, np.array([len(request.prompt) for request in chunk], np.int32),
+                np.array([rows[request] for request in chunk], np.int32),
             )  # fmt: skip
 
     def run(self, num_steps: int, least_active: int = 1) -> list[int]:

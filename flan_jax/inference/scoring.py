@@ -15,6 +15,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -158,8 +159,8 @@ class Scorer:
         Raises:
             UsageError: not as many prompts, no choice or an empty one, or a token that the model
                 does not have.
-            DataError: a prompt is longer than `max_input_length`, ends with padding, or is empty
-                where there is an encoder.
+            DataError: a prompt is longer than `max_input_length`, or, where there is an encoder,
+                empty or with padding at the end.
         """
         if len(prompts) != len(choices):
             raise errors.UsageError(
@@ -190,7 +191,7 @@ class Scorer:
             raise errors.DataError(
                 f"prompt {i} is empty; an encoder needs a token, such as the end of sequence"
             )
-        if len(prompt) and prompt[-1] == 0:
+        if self._has_encoder and prompt[-1] == 0:
             raise errors.DataError(
                 f"prompt {i} ends with the token 0, which is padding; leave that token out"
             )
@@ -220,7 +221,7 @@ class Scorer:
         if waiting:
             yield from _fetched(*waiting, rows)
 
-    def _batches(self, rows: Sequence[_Row]) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
+    def _batches(self, rows: Sequence[_Row]) -> Iterator[tuple[Any, ...]]:
         """Yields rows of like shape, the largest first: their indices, and what `_padded` gives."""
         if not rows:
             return
@@ -238,16 +239,20 @@ class Scorer:
         num_choices = shapes.power_of_two(max(len(choices) for _, choices in rows))
         return bucket, max(MIN_LENGTH, length), num_choices
 
-    def _padded(self, rows: Sequence[_Row], num_rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns prompts `[num_rows, length]` and choices `[num_rows, members, length]`."""
+    def _padded(self, rows: Sequence[_Row], num_rows: int) -> tuple[np.ndarray, ...]:
+        """Returns prompts `[num_rows, length]`, choices `[num_rows, members, length]`, and lengths.
+
+        These are of the prompts, `[num_rows]`.
+        """
         bucket, length, num_choices = self._shape(rows)
         prompts = np.zeros((num_rows, bucket), np.int32)
         choices = np.zeros((num_rows, num_choices, length), np.int32)
+        num_tokens = np.zeros(num_rows, np.int32)
         for i, (prompt, of_prompt) in enumerate(rows):
-            prompts[i, : len(prompt)] = prompt
+            prompts[i, : len(prompt)], num_tokens[i] = prompt, len(prompt)
             for j, choice in enumerate(of_prompt):
                 choices[i, j, : len(choice)] = choice
-        return prompts, choices
+        return prompts, choices, num_tokens
 
 
 def _tokens(ids: Tokens) -> np.ndarray:
@@ -281,6 +286,7 @@ def token_logprobs(
     params: PyTree,
     prompts: jax.Array,
     choices: jax.Array,
+    num_tokens: jax.Array | None = None,
     *,
     positions_at_once: int = POSITIONS_AT_ONCE,
     logits_at_once: int = LOGITS_AT_ONCE,
@@ -292,6 +298,7 @@ def token_logprobs(
         params: its parameters.
         prompts: `[rows, prompt length]` int32, 0 after a prompt's last token.
         choices: `[rows, members, length]` int32, followed by anything.
+        num_tokens: `[rows]` int32, as of `Model.prompt_cache`.
         positions_at_once: of all rows, how many the model computes at a time; whole choices.
         logits_at_once: of these, for how many it computes logits at a time; one of each row at
             least.
@@ -300,7 +307,7 @@ def token_logprobs(
         `[rows, members, length]` float32.
     """
     rows, _, length = choices.shape
-    cache = model.prompt_cache(params, prompts)
+    cache = model.prompt_cache(params, prompts, num_tokens=num_tokens)
 
     def of_positions(features: jax.Array, targets: jax.Array) -> jax.Array:
         logits = model.logits(params, features)

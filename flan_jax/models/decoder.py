@@ -74,12 +74,18 @@ class DecoderLM(Model):
         return self._run("prefix", params, _begun(prefix[None]))
 
     def prompt_cache(
-        self, params: PyTree, prompts: jax.Array, prefix: Sequence[KeysValues] = ()
+        self,
+        params: PyTree,
+        prompts: jax.Array,
+        prefix: Sequence[KeysValues] = (),
+        num_tokens: jax.Array | None = None,
     ) -> KnownPrompts:
         """Reads prompts `[batch, length]`, 0 after the last token; see `Model.prompt_cache`."""
+        if num_tokens is None:
+            num_tokens = _lengths(prompts)
         if prefix:
-            return self._run("prompts", params, prompts, _lengths(prompts), prefix)
-        return self._run("prompts", params, _begun(prompts), 1 + _lengths(prompts))
+            return self._run("prompts", params, prompts, num_tokens, prefix)
+        return self._run("prompts", params, _begun(prompts), 1 + num_tokens)
 
     def first_tokens(self, prompts: KnownPrompts, num_members: int) -> jax.Array:
         """Returns what the first `decode_step` takes: the last token of each prompt."""

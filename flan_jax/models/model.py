@@ -74,7 +74,11 @@ class Model(abc.ABC):
 
     @abc.abstractmethod
     def prompt_cache(
-        self, params: PyTree, prompts: jax.Array, prefix: Sequence[KeysValues] = ()
+        self,
+        params: PyTree,
+        prompts: jax.Array,
+        prefix: Sequence[KeysValues] = (),
+        num_tokens: jax.Array | None = None,
     ) -> Prompts:
         """Returns what decoding keeps of prompts; arrays of it are `[batch, ...]`.
 
@@ -82,6 +86,8 @@ class Model(abc.ABC):
             params: as `for_decoding` returns them.
             prompts: `[batch, length]` int32, 0 after a prompt's last token.
             prefix: what all prompts begin with, left out of `prompts`; from `prefix_cache`.
+            num_tokens: int32 `[batch]`, tokens of each prompt; None: up to the last that is not 0.
+                To an encoder 0 is padding wherever it is.
         """
 
     def prefix_cache(self, params: PyTree, prefix: jax.Array) -> Sequence[KeysValues]:

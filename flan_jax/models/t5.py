@@ -63,9 +63,14 @@ class T5(Model):
         )
 
     def prompt_cache(
-        self, params: PyTree, prompts: jax.Array, prefix: Sequence[KeysValues] = ()
+        self,
+        params: PyTree,
+        prompts: jax.Array,
+        prefix: Sequence[KeysValues] = (),
+        num_tokens: jax.Array | None = None,
     ) -> EncodedPrompts:
         """Encodes prompts `[batch, length]`; what the decoder looks at of them is computed once."""
+        del num_tokens
         if prefix:
             raise UsageError("an encoder reads a prompt as a whole; give no prefix")
         return self._run("prompts", params, prompts)

@@ -78,7 +78,7 @@ class Rows:
     def _put(self, prompts, rows):
         self.state = decode.admit(
             self.model, self.strategy, self.params, self.state, (), padded(prompts, WIDTH),
-            np.array(rows, np.int32),
+            np.array([len(prompt) for prompt in prompts], np.int32), np.array(rows, np.int32),
         )  # fmt: skip
 
     def _request(self, prompt, max_length):

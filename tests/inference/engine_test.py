@@ -205,6 +205,19 @@ def test_a_beginning_that_all_prompts_share_changes_no_answer(monkeypatch):
         _assert_same(found, wanted)
 
 
+@pytest.mark.slow  # compiles some programs
+def test_a_decoder_reads_token_0_at_the_end_of_a_prompt(monkeypatch):
+    """Where an end of sequence or a character has that id; with a shared beginning, too."""
+    monkeypatch.setattr(engine, "LEAST_PREFIX", 2)
+    prompts, config = [[7, 5, 0], [7, 5, 9, 0]], DecodeConfig(max_length=LENGTH)
+    answers = engine_of("palm", eos_id=-1, **ONE_ROW).generate(prompts, config)
+    answers += engine_of("palm", eos_id=-1, **ONE_ROW).generate(prompts[:1], config)
+    for prompt, answer in zip([*prompts, prompts[0]], answers, strict=True):
+        row = {"decoder_input_tokens": np.array([[0, *prompt, *answer.tokens[0]]], np.int32)}
+        logits = MODELS["palm"].apply(params_of("palm"), row, train=False)[0]
+        assert answer.tokens[0].tolist() == logits[len(prompt) : -1].argmax(-1).tolist()
+
+
 def test_what_of_prompts_is_read_once():
     def num_shared(name, *prompts):
         return engine_of(name)._num_shared([np.array(prompt) for prompt in prompts])

@@ -236,7 +236,6 @@ def test_nothing_to_score_gives_nothing():
         ([[3], [4] * 17], [[[5]]] * 2, DataError, "prompt 1 has 17 tokens, max_input_length is 16"),
         ([[3, 32]], [[[5]]], UsageError, "prompt 0 .* ids from 3 to 32, the model's are 0 to 31"),
         ([[3, 2**70]], [[[5]]], UsageError, "prompt 0 .* ids from 3 to 1180591620717411303424"),
-        ([[3, 0]], [[[5]]], DataError, "prompt 0 ends with the token 0, which is padding; leave"),
         ([[3]], [[[5], [-1]]], UsageError, "prompt 0 .* ids from -1 to 5"),
     ],
 )
@@ -249,6 +248,8 @@ def test_other_misuse_is_named():
     model, params = MODELS["t5"], _params_of("t5")
     with pytest.raises(DataError, match="prompt 0 is empty; an encoder needs a token"):
         Scorer(model, params, max_input_length=16).score([[]], [[[5]]])
+    with pytest.raises(DataError, match="prompt 0 ends with the token 0, which is padding; leave"):
+        Scorer(model, params, max_input_length=16).score([[3, 0]], [[[5]]])
     with pytest.raises(UsageError, match="Scorer.max_input_length must be >= 1, got 0"):
         Scorer(model, params, max_input_length=0)
     with pytest.raises(UsageError, match="Scorer.length_buckets must be >= 1, got 0"):
@@ -274,6 +275,15 @@ def test_a_decoder_scores_texts_without_a_prompt():
     got = _scorer(model, params).score([prompts[0], prompts[1], [], *prompts[3:]], choices)
     _assert_equal(got[2:3], [[_by_full_forward(model, params, [], c) for c in choices[2]]])
     _assert_equal(got[:2] + got[3:], scores[:2] + scores[3:])
+
+
+def test_a_decoder_reads_token_0_at_the_end_of_a_prompt():
+    model, params, _ = _scored("palm")
+    (score,) = Scorer(model, params, max_input_length=16, num_rows=1).score([[7, 0]], [[[4, 3]]])[0]
+    row = {"decoder_input_tokens": np.array([[0, 7, 0, 4]], np.int32)}
+    logprobs = jax.nn.log_softmax(model.apply(params, row, train=False)[0])
+    want = [logprobs[2, 4], logprobs[3, 3]]
+    np.testing.assert_allclose(score.token_logprobs, want, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parity

@@ -228,12 +228,17 @@ def test_a_model_with_its_layers_apart_in_float32_is_ready():
     assert model is MODELS["palm"] and params is params_of("palm")
 
 
-def test_a_prompt_ends_with_its_last_token_that_is_not_0():
+def test_a_prompt_ends_with_its_last_token_that_is_not_0_if_nothing_else_is_said():
     prompts = np.array([[5, 0, 7, 0], [4, 0, 0, 0], [0, 0, 0, 0]], np.int32)
     model = MODELS["palm"]
     known = jax.jit(model.prompt_cache)(params_of("palm"), prompts)
     assert model.first_tokens(known, 2).tolist() == [[7, 7], [4, 4], [0, 0]]
     assert known.lengths.tolist() == [3, 1, 0]
+    known = jax.jit(lambda *given: model.prompt_cache(*given[:2], (), given[2]))(
+        params_of("palm"), prompts, np.array([4, 1, 2], np.int32)
+    )
+    assert model.first_tokens(known, 1).tolist() == [[0], [4], [0]]
+    assert known.lengths.tolist() == [4, 1, 2]
 
 
 def test_where_a_prompt_is_read_as_a_whole_no_beginning_is_shared():
