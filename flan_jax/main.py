@@ -149,12 +149,12 @@ def _out_of_memory_told() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # jax.errors.JaxRuntimeError, without importing jax
-        first, *_ = str(error).splitlines() or [""]
+        first = str(error).partition("\n")[0].rstrip(".")
         if not first.startswith(_OUT_OF_MEMORY):
             raise
         raise errors.DoesNotFitError(
-            f"no memory left on the device ({first.rstrip('.')}); take a smaller batch, fewer samples "
-            "or beams, or shorter texts"
+            f"no memory left on the device ({first}); take a smaller batch, fewer samples or "
+            "beams, or shorter texts"
         ) from None
 
 
