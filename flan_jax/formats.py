@@ -36,6 +36,8 @@ class Source:
     vocabulary: Vocabulary | None = None  # the one that lies beside the parameters
     bos_id: int | None = None  # what its tokenizer puts before every text
     chat_template: str = ""  # Jinja: how turns of a conversation become a prompt
+    # The texts of `bos_token` and `eos_token`, which a chat template may name.
+    special_tokens: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +118,7 @@ def _read_huggingface(path: str) -> Source:
     info = {"vocabulary": found.vocabulary.facts()} if found.vocabulary else {}
     return Source(
         path, found.leaves, config=found.config, info=info, vocabulary=found.vocabulary,
-        chat_template=found.chat_template,
+        chat_template=found.chat_template, special_tokens=found.special_tokens,
     )  # fmt: skip
 
 
@@ -125,7 +127,7 @@ def _read_gguf(path: str) -> Source:
     info = {} if found.eos_id is None else {"vocabulary": {"eos_id": found.eos_id}}
     return Source(
         path, found.leaves, config=found.config, info=info, bos_id=found.bos_id,
-        chat_template=found.chat_template,
+        chat_template=found.chat_template, special_tokens=found.special_tokens,
     )  # fmt: skip
 
 

@@ -97,9 +97,10 @@ class Predictor:
 
     def encode_as_is(self, prompt: str) -> list[int]:
         """Returns the tokens of a prompt, with the BOS or EOS that the model expects."""
-        begin = [] if self.source.bos_id is None else [self.source.bos_id]
+        bos_id, ids = self.source.bos_id, self.vocabulary.encode(prompt)
+        begin = [] if bos_id is None or ids[:1] == [bos_id] else [bos_id]  # a template may write it
         end = [self.vocabulary.eos_id] if self.ends_prompts else []
-        return [*begin, *self.vocabulary.encode(prompt), *end]
+        return [*begin, *ids, *end]
 
     def encode_answer(self, answer: str) -> list[int]:
         """Returns the tokens of a whole answer, its EOS included."""
@@ -169,7 +170,7 @@ def load(
         model = model or _model(source)
         huggingface.check_vocabulary(f"{source.path}: vocab_size", model.config.vocab_size, words)
         template = "" if raw else source.chat_template
-        phrase = conversation.templated(template, source.path)
+        phrase = conversation.templated(template, source.path, source.special_tokens)
     placed = None if mesh is None else make_mesh(mesh)
     if placed is not None:
         model = dataclasses.replace(model, rules=_rules(rules) if rules else None)

@@ -105,7 +105,10 @@ def test_smollm2_gets_its_template_and_nothing_after(tmp_path):
     assert "One?<|im_end|>\n<|im_start|>assistant\n1<|im_end|>\n<|im_start|>user\nTwo?" in several
     # A tokenizer that puts a token before every text has it put there.
     source = dataclasses.replace(raw.source, bos_id=1)
-    assert dataclasses.replace(raw, source=source).encode("a") == [1, *words.encode("a")]
+    with_bos = dataclasses.replace(raw, source=source)
+    assert with_bos.encode("a") == [1, *words.encode("a")]
+    assert with_bos.encode("<|im_start|>a") == words.encode("<|im_start|>a")
+    assert raw.source.special_tokens == {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}
 
 
 def test_a_decoder_with_a_byte_level_bpe_gets_nothing_after(tmp_path):
@@ -115,6 +118,16 @@ def test_a_decoder_with_a_byte_level_bpe_gets_nothing_after(tmp_path):
     assert load(path).encode("hell?") == words.encode("hell?")
     (tmp_path / "hf" / "chat_template.jinja").write_text("{{ messages[-1].content }}<|end|>")
     assert load(path).encode("hell?") == [*words.encode("hell?"), 0]
+    (tmp_path / "hf" / "chat_template.jinja").write_text(
+        "{{ messages[-1].content }}{{ eos_token }}"
+    )
+    assert load(path).encode("hell?") == [*words.encode("hell?"), words.eos_id]
+    predictor = load(path)
+    predictor = dataclasses.replace(
+        predictor, source=dataclasses.replace(predictor.source, bos_id=words.encode("h")[0])
+    )
+    assert predictor.encode_as_is("hi") == words.encode("hi")
+    assert predictor.encode_as_is("ih") == [*words.encode("h"), *words.encode("ih")]
     assert load(path, raw=True).encode("hell?") == words.encode("hell?")
 
 

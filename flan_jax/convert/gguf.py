@@ -79,7 +79,15 @@ def read(path: str | os.PathLike) -> Checkpoint:
         eos_id=_fact(facts, "ggml.eos_token_id", int),
         bos_id=_fact(facts, "ggml.bos_token_id", int) if has_bos else None,
         chat_template=_fact(facts, "chat_template", str) or "",
+        special_tokens=_special_tokens(facts),
     )
+
+
+def _special_tokens(facts: dict[str, Any]) -> dict[str, str]:
+    """Returns the texts of `bos_token` and `eos_token`, as far as a file says them."""
+    texts = dict(enumerate(_fact(facts, "ggml.tokens", list) or []))
+    ids = {kind: _fact(facts, f"ggml.{kind}_id", int) for kind in ("bos_token", "eos_token")}
+    return {kind: texts[id_] for kind, id_ in ids.items() if isinstance(texts.get(id_), str)}
 
 
 def _fact(facts: dict[str, Any], name: str, kind: type) -> Any:

@@ -61,6 +61,8 @@ class Checkpoint:
     eos_id: int | None = None  # the token that ends an answer, where only that is known
     bos_id: int | None = None  # what the tokenizer puts before every text
     chat_template: str = ""  # Jinja: how turns of a conversation become a prompt
+    # The texts of `bos_token` and `eos_token`, which a chat template may name.
+    special_tokens: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def read(folder: str | os.PathLike) -> Checkpoint:
@@ -86,7 +88,8 @@ def read(folder: str | os.PathLike) -> Checkpoint:
         check_vocabulary(f"{fields.path}: vocab_size", config.vocab_size, vocabulary)
     leaves = _Renamed(stored, family, config)
     template = huggingface_tokenizer.chat_template(folder)
-    return Checkpoint(config, leaves, vocabulary, chat_template=template)
+    tokens = huggingface_tokenizer.special_tokens(folder)
+    return Checkpoint(config, leaves, vocabulary, chat_template=template, special_tokens=tokens)
 
 
 def read_fields(folder: Path) -> Fields:

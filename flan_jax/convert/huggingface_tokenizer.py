@@ -14,7 +14,7 @@ from typing import Any
 
 from flan_jax.collection.vocabularies import ByteVocabulary, SentencePieceVocabulary, Vocabulary
 from flan_jax.core import files
-from flan_jax.core.errors import UsageError
+from flan_jax.core.errors import DataError, UsageError
 
 SPIECE, TOKENIZER = "spiece.model", "tokenizer.json"
 CONFIG, SPECIAL = "tokenizer_config.json", "special_tokens_map.json"
@@ -33,11 +33,28 @@ def find(folder: Path) -> str | None:
 
 def chat_template(folder: Path) -> str:
     """Returns how a folder turns a conversation into a prompt, in Jinja; '' if it does not say."""
-    if (folder / CHAT_TEMPLATE).is_file():
-        return (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
+    path = folder / CHAT_TEMPLATE
+    if path.is_file():
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: not UTF-8 text ({error.reason}); fetch it again") from None
     config = files.read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     found = config.get("chat_template", "") if isinstance(config, dict) else ""
     return found if isinstance(found, str) else ""  # a list: several for several purposes
+
+
+def special_tokens(folder: Path) -> dict[str, str]:
+    """Returns the texts of `bos_token` and `eos_token`, as far as a folder says them."""
+    tokens = {}
+    for name in (SPECIAL, CONFIG):
+        found = files.read_json(folder / name) if (folder / name).is_file() else {}
+        for kind in ("bos_token", "eos_token"):
+            token = found.get(kind) if isinstance(found, dict) else None
+            token = token.get("content") if isinstance(token, dict) else token
+            if isinstance(token, str):
+                tokens[kind] = token
+    return tokens
 
 
 def write(folder: Path, vocabulary: Vocabulary) -> None:

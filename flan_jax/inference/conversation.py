@@ -13,7 +13,8 @@ question alone is the prompt, as in zero-shot finetuning, and with exchanges bef
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import types
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from flan_jax.core import errors
@@ -48,7 +49,9 @@ def plain(exchanges: Sequence[Exchange], question: str) -> str:
     return f"{before}Q: {question}\nA:"
 
 
-def templated(template: str, place: str) -> Phrase:
+def templated(
+    template: str, place: str, tokens: Mapping[str, str] = types.MappingProxyType({})
+) -> Phrase:
     """Returns the function that phrases prompts by a chat template; `plain` for an empty one.
 
     Templates come with checkpoints, so they run in a sandbox, as in transformers.
@@ -56,6 +59,7 @@ def templated(template: str, place: str) -> Phrase:
     Args:
         template: in Jinja, of `messages` with a role and a content.
         place: where it was found, for messages.
+        tokens: what else it may name, such as `bos_token`; the rest is empty, as in transformers.
 
     Raises:
         DataError: it is no template; the function raises it where the template fails.
@@ -69,16 +73,16 @@ def templated(template: str, place: str) -> Phrase:
         raise jinja2.TemplateError(message)
 
     def broken(error: Exception) -> errors.DataError:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         return errors.DataError(
-            f"the chat template of {place} fails ({' '.join(str(error).split())}); do without it "
-            "(--raw)"
+            f"the chat template of {place} fails ({reason}); do without it (--raw)"
         )
 
     environment = sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.globals["raise_exception"] = fail
     try:
         compiled = environment.from_string(template)
-    except jinja2.TemplateError as error:
+    except Exception as error:  # a template is a program: it may fail in any way
         raise broken(error) from None
 
     def phrase(exchanges: Sequence[Exchange], question: str) -> str:
@@ -88,9 +92,11 @@ def templated(template: str, place: str) -> Phrase:
             messages.append({"role": "assistant", "content": exchange.answer})
         messages.append({"role": "user", "content": question})
         try:
-            return compiled.render(messages=messages, add_generation_prompt=True)
-        except (jinja2.TemplateError, TypeError, ValueError) as error:
+            prompt = compiled.render(messages=messages, add_generation_prompt=True, **tokens)
+            prompt.encode()  # half a pair of surrogates has no UTF-8, thus no tokens
+        except Exception as error:
             raise broken(error) from None
+        return prompt
 
     return phrase
 

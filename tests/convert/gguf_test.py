@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from flan_jax import main
+from flan_jax import formats, main
 from flan_jax.convert import gguf, huggingface
 from flan_jax.convert.huggingface_llama import BLOCK
 from flan_jax.core.errors import FlanError, UsageError
@@ -57,6 +57,9 @@ def _write(path, tensors, kind="F32", **facts):
     writer.add_float32("llama.rope.freq_base", 5000.0)
     writer.add_float32("llama.attention.layer_norm_rms_epsilon", 1e-5)
     writer.add_uint32("tokenizer.ggml.eos_token_id", 2)
+    if "tokens" in facts:
+        writer.add_token_list(facts["tokens"])
+        writer.add_bos_token_id(facts["bos"])
     if "scaling" in facts:
         writer.add_string("llama.rope.scaling.type", facts["scaling"])
     kind = package.GGMLQuantizationType[kind]
@@ -118,6 +121,17 @@ def test_an_output_matrix_of_its_own_is_read(tmp_path):
     assert checkpoint.config == dataclasses.replace(CONFIG, logits_via_embedding=False)
     kernel = checkpoint.leaves.read("decoder/logits_dense/kernel")
     np.testing.assert_array_equal(kernel, tensors["output.weight"].T)
+
+
+def test_the_texts_of_special_tokens_are_read(tmp_path):
+    for tokens, bos, expected in [
+        (["a", "<s>", "</s>"], 1, {"bos_token": "<s>", "eos_token": "</s>"}),
+        (["a", "<s>"], 1, {"bos_token": "<s>"}),
+        (["a", "b", "</s>"], 3, {"eos_token": "</s>"}),
+    ]:
+        path = _write(tmp_path / "a.gguf", _stored(_tensors()), tokens=tokens, bos=bos)
+        assert gguf.read(path).special_tokens == expected
+        assert formats.open_source(str(path)).special_tokens == expected
 
 
 def test_what_cannot_be_used_is_one_clear_line(tmp_path):

@@ -16,7 +16,7 @@ from flan_jax.collection.vocabularies import (
     train_sentencepiece,
 )
 from flan_jax.convert import huggingface_tokenizer
-from flan_jax.core.errors import UsageError
+from flan_jax.core.errors import DataError, UsageError
 
 TEXTS = [f"the {a} of a {b}, seen {i} times" for i, (a, b) in enumerate(zip("wxyz", "abcd"))] * 9  # noqa: B905
 MINI = "package:tasks/mini/vocabulary/sentencepiece.model"
@@ -139,3 +139,20 @@ def test_transformers_gives_the_ids_of_bytes(tmp_path):
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     for text in ["abc é", "\n{☃}"]:
         assert theirs(text).input_ids == [*vocabulary.encode(text), 1]
+
+
+def test_what_a_folder_says_of_special_tokens_is_read(tmp_path):
+    read = huggingface_tokenizer.special_tokens
+    assert read(tmp_path) == {}
+    of_map = {"bos_token": {"content": "<s>", "lstrip": False}, "eos_token": "</s>"}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(of_map))
+    assert read(tmp_path) == {"bos_token": "<s>", "eos_token": "</s>"}
+    config = {"bos_token": None, "eos_token": {"content": "<|end|>"}, "pad_token": "<pad>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    assert read(tmp_path) == {"bos_token": "<s>", "eos_token": "<|end|>"}
+
+
+def test_a_chat_template_of_other_bytes_is_one_line(tmp_path):
+    (tmp_path / "chat_template.jinja").write_bytes(b"{{ messages }} \xff")
+    with pytest.raises(DataError, match=r"chat_template\.jinja: not UTF-8 text"):
+        huggingface_tokenizer.chat_template(tmp_path)

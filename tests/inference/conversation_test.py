@@ -40,11 +40,26 @@ def test_a_template_phrases_each_turn():
         "{{ raise_exception('alternate the roles') }}",
         "{{ ''.__class__.__mro__[1].__subclasses__() }}",  # reaches out of the sandbox
         "{{ 1 / messages }}",
+        "{{ 1 / 0 }}",
+        "{{ 2.0 ** 9999 }}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+        "(" * 9_999 + "{{ " + "(" * 9_999 + "1",
+        "{{ range(10 ** 9) }}",
+        "{{ '\\ud800' }}",
+        "{% for %}" + "\n" * 9_999,
     ],
 )
 def test_a_template_that_fails_is_one_line(template):
-    with pytest.raises(DataError, match="the chat template of here fails"):
+    with pytest.raises(DataError, match="the chat template of here fails") as caught:
         conversation.templated(template, "here")([], "hi")
+    assert len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 300
+
+
+def test_a_template_may_name_the_tokens_of_its_checkpoint():
+    tokens = {"bos_token": "<s>", "eos_token": "</s>"}
+    template = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}{{ pad_token }}"
+    assert conversation.templated(template, "here", tokens)([], "hi") == "<s>hi</s>"
+    assert conversation.templated(template, "here")([], "hi") == "hi"
 
 
 def test_the_oldest_turns_are_left_out():
