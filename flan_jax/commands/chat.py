@@ -104,12 +104,11 @@ def answer(predictor: "Predictor", chat: Chat, question: str) -> Chat:
             print(text, flush=True)
         else:
             text = generate.stream(predictor, ids, chat.config)
-    except generate.Stopped as stopped:
-        text = stopped.text
+    except KeyboardInterrupt as stopped:
         say("chat: stopped")
-    except KeyboardInterrupt:  # before there was any text: of beams there is none until the end
-        say("chat: stopped")
-        return chat
+        text = stopped.text if isinstance(stopped, generate.Stopped) else ""
+        if not text.strip():  # such as of beams, of which there is none until the end
+            return chat
     return dataclasses.replace(
         chat, turns=(*chat.turns, conversation.Exchange(question, text.strip()))
     )

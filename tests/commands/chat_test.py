@@ -80,6 +80,15 @@ def test_exemplars_come_first_and_outlive_a_reset(asked, tmp_path, capsys):
     assert follow("/shots clear", start=state).shots == ()
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), generate.Stopped(" \n")])
+def test_a_question_stopped_before_its_answer_is_forgotten(monkeypatch, error):
+    def stream(predictor, ids, config):
+        raise error
+
+    monkeypatch.setattr(generate, "stream", stream)
+    assert follow("two?") == START
+
+
 def test_a_chain_of_thought_is_asked_for(asked):
     start = Chat(config=DecodeConfig())
     follow(
