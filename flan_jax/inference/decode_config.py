@@ -13,6 +13,8 @@ import jax
 
 from flan_jax.core import errors, ranges
 
+MAX_BEAMS = 1024  # more is a slip of the finger
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DecodeConfig:
@@ -37,9 +39,9 @@ class DecodeConfig:
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
         object.__setattr__(self, "stop", stop)
         ranges.check(
-            "DecodeConfig", "[1, inf)", max_length=self.max_length, num_samples=self.num_samples,
-            num_beams=self.num_beams,
-        )  # fmt: skip
+            "DecodeConfig", "[1, inf)", max_length=self.max_length, num_samples=self.num_samples
+        )
+        ranges.check("DecodeConfig", f"[1, {MAX_BEAMS}]", num_beams=self.num_beams)
         ranges.check(
             "DecodeConfig", "[0, inf)", min_length=self.min_length, temperature=self.temperature,
             top_k=self.top_k, no_repeat_ngram=self.no_repeat_ngram, seed=self.seed,

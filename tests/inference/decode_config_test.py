@@ -28,7 +28,7 @@ def test_equal_settings_are_one_key_of_a_table():
     [
         (dict(max_length=0), r"max_length must be >= 1, got 0"),
         (dict(num_samples=0), r"num_samples must be >= 1, got 0"),
-        (dict(num_beams=0), r"num_beams must be >= 1, got 0"),
+        (dict(num_beams=0), r"num_beams must be within \[1, 1024\], got 0"),
         (dict(min_length=-1), r"min_length must be >= 0, got -1"),
         (dict(temperature=-0.5), r"temperature must be >= 0, got -0.5"),
         (dict(temperature=float("nan")), r"temperature must be .*, got nan"),
