@@ -54,10 +54,11 @@ class ServedModel:
         return Session(self._engine, max_length=self._max_tokens)
 
     def warm_up(self) -> None:
-        """Compiles what the first requests need."""
+        """Compiles what the first requests need: one alone, and as many as there are rows."""
         prompt, session = self.encode("?"), self.new_session()
-        for temperature in (0.0, 1.0):
-            session.add(prompt, DecodeConfig(max_length=2, temperature=temperature))
+        for temperature, num in ((0.0, 1), (1.0, 1), (1.0, self._engine.num_rows)):
+            config = DecodeConfig(max_length=2, temperature=temperature, num_samples=num)
+            session.add(prompt, config)
             while session.num_active or session.num_waiting:
                 session.step()
         self.token_logprobs(prompt, [self.encode("?")], 1)

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 pytest.importorskip("starlette", reason="the extra `serve` is not installed")
 
+from flan_jax.inference import decode
 from flan_jax.inference.decode_config import DecodeConfig
 from flan_jax.serving.requests import Limits
 from tests.serving.tiny_servers import BYTES, events, real_model, running
@@ -110,6 +111,15 @@ def test_choices_have_the_models_probabilities(client):
     assert found["choices"][0]["share"] == pytest.approx(
         math.exp(sums[0] - max(sums)) / total, abs=1e-3
     )
+
+
+def test_samples_in_all_rows_wait_for_no_compiler_once_it_is_warm(decoder):
+    decoder.model.warm_up()
+    before = decode.run._cache_size(), decode.admit._cache_size()
+    decoder.complete("x", temperature=1.0, n=4, max_tokens=3)
+    decoder.complete("x", temperature=1.0, max_tokens=3)
+    decoder.complete("x", temperature=0.0, max_tokens=3)
+    assert (decode.run._cache_size(), decode.admit._cache_size()) == before
 
 
 def test_an_encoder_does_not_echo(client):
