@@ -128,7 +128,7 @@ def test_what_was_said_is_saved(tmp_path, capsys):
         ),
         ("/temperature -1", "temperature must be >= 0, got -1"),
         ("/beam 2.5", "/beam takes how many beams, >= 1, got '2.5'"),
-        ("/beam 0", "num_beams must be >= 1, got 0"),
+        ("/beam 0", "num_beams must be within [1, 1024], got 0"),
         ("/save", "/save takes a file .jsonl or .md, got ''"),
         ("/save a.txt", "got 'a.txt'"),
         ("/reset all", "/reset takes nothing, got 'all'"),
