@@ -398,8 +398,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
     path = request.url.path
     known = [route.path for route in request.app.routes]
     if error.status_code == 404:
-        near = errors.closest(path, known, num=1)
-        message = f"nothing at {path!r}" + (f"; did you mean {near[0]}?" if near else "")
+        near = errors.closest(path[:80], known, num=1)
+        message = f"nothing at {path[:80]!r}" + (f"; did you mean {near[0]}?" if near else "")
     else:
         message = f"{request.method} {path}: {error.detail}"
     found = JSONResponse(ApiError(error.status_code, message).as_json(), error.status_code)

@@ -85,6 +85,9 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                # Those that are tested, whatever else is installed.
+                http="h11",
+                loop="asyncio",
                 lifespan="off",
                 ws="none",
                 log_level="warning",

@@ -120,6 +120,7 @@ class Worker:
         # What the thread is to do, in order; None ends it.
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._open: set[Ticket] = set()
+        self._calls: set[asyncio.Future] = set()
         self._stopping = False
         self._recent_s: collections.deque[float] = collections.deque(maxlen=16)
         # The thread's own.
@@ -150,6 +151,8 @@ class Worker:
         self.drain()
         for ticket in self._open:
             ticket.tell(_stopped())
+        for future in self._calls:
+            _post(future.get_loop(), _settle, future, None, _stopped())
 
     def stop(self, timeout_s: float | None = None) -> None:
         """Ends the thread after the step it is at, and waits for it; called from any thread.
@@ -176,13 +179,14 @@ class Worker:
         """Returns what a function gives that runs in the worker's thread.
 
         Raises:
-            FlanError: the function does; an `ApiError` if it fails in another way.
+            FlanError: the function does; an `ApiError` if it fails in another way or the worker is
+                told to end all.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
         def run() -> None:
-            if future.cancelled():
+            if future.done():
                 return
             try:
                 found = function()
@@ -195,7 +199,11 @@ class Worker:
                 _post(loop, _settle, future, found, None)
 
         self._inbox.put(run)
-        return await future
+        self._calls.add(future)
+        try:
+            return await future
+        finally:
+            self._calls.discard(future)
 
     def closed(self, ticket: Ticket, duration_s: float) -> None:
         """Takes notice that a ticket was closed."""
@@ -295,7 +303,7 @@ def _post(loop: asyncio.AbstractEventLoop, function: Callable, *args: Any) -> No
 
 
 def _settle(future: asyncio.Future, found: Any, error: Exception | None) -> None:
-    if future.cancelled():
+    if future.done():  # its client is gone, or all was ended
         return
     if error is None:
         future.set_result(found)

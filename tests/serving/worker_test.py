@@ -165,6 +165,21 @@ def test_who_is_told_to_stop_takes_no_more_and_ends_the_rest():
     run(scenario, session)
 
 
+def test_a_function_that_still_runs_when_all_is_ended_is_not_waited_for():
+    gate = threading.Semaphore(0)
+
+    async def scenario(worker):
+        calls = [asyncio.create_task(worker.call(gate.acquire)) for _ in range(2)]
+        await asyncio.sleep(0)
+        worker.end_all()
+        for call in calls:
+            with pytest.raises(ApiError, match="being stopped"):
+                await call
+        gate.release()
+
+    run(scenario)
+
+
 def test_the_context_is_entered_in_the_thread():
     entered = []
 
