@@ -282,6 +282,8 @@ class _EventStream:
             async with asyncio.timeout(self._timeout_s):
                 async for event in self._events:
                     await send(_chunk(event))
+                    # To send does not wait by itself; thus it is seen when a client is gone.
+                    await asyncio.sleep(0)
         except TimeoutError:
             last = openai_api.event(_too_slow(self._timeout_s).as_json())
         except errors.FlanError as error:

@@ -66,7 +66,7 @@ def parse_completion(body: bytes, limits: Limits, model: str, vocab_size: int) -
     echo, stream = fields.flag("echo"), fields.flag("stream")
     config = _decode_config(fields, limits, echo)
     logprobs = fields.integer("logprobs", None, 0, MAX_LOGPROBS)
-    include_usage = _include_usage(fields)
+    include_usage = _include_usage(fields, stream)
     num_answers = config.num_samples if config else 1
     fields.only("best_of", (num_answers,), "choosing the best of more answers than n")
     fields.only("suffix", ("",), "text after the answer")
@@ -145,11 +145,19 @@ def _decode_config(fields: Fields, limits: Limits, echo: bool) -> DecodeConfig |
     )  # fmt: skip
 
 
-def _include_usage(fields: Fields) -> bool:
-    options = fields.take("stream_options", {})
-    if not isinstance(options, dict) or type(options.get("include_usage", False)) is not bool:
+def _include_usage(fields: Fields, stream: bool) -> bool:
+    options = fields.take("stream_options")
+    if options is None:
+        return False
+    if not stream:
         raise ApiError(
-            400, 'stream_options must be an object such as {"include_usage": true}',
+            400, "stream_options without stream say nothing; leave them out, or set stream to true",
+            param="stream_options",
+        )  # fmt: skip
+    known = isinstance(options, dict) and options.keys() <= {"include_usage"}
+    if not known or type(options.get("include_usage", False)) is not bool:
+        raise ApiError(
+            400, 'stream_options must be {"include_usage": true} or false',
             param="stream_options",
         )  # fmt: skip
     return options.get("include_usage", False)
