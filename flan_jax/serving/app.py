@@ -22,6 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flan_jax.core import errors
+from flan_jax.inference.decode import PAD_ID
 from flan_jax.serving import openai_api, page, questions
 from flan_jax.serving.answering import Answering
 from flan_jax.serving.model import ServedModel, Tokens
@@ -164,6 +165,11 @@ class _Server:
                 )  # fmt: skip
             if not len(ids):
                 raise ApiError(400, f"{field}[{i}] is empty; give it a text", param=field)
+            if ids[-1] == PAD_ID and not self._model.continues_prompts:
+                raise ApiError(
+                    400, f"{field}[{i}] ends with the token {PAD_ID}, which is padding; leave it "
+                    "out", param=field,
+                )  # fmt: skip
         return tokens
 
     async def score(self, body: bytes) -> Response:

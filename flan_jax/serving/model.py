@@ -77,7 +77,10 @@ class ServedModel:
             tokens[i, : len(answer)] = answer
         prompts = np.zeros((1, _padded(len(prompt))), np.int32)
         prompts[0, : len(prompt)] = prompt
-        found = _likeliest(self._engine.model, self._engine.params, prompts, tokens, MAX_LOGPROBS)
+        found = _likeliest(
+            self._engine.model, self._engine.params, prompts, np.array([len(prompt)], np.int32),
+            tokens, MAX_LOGPROBS,
+        )  # fmt: skip
         logprobs, ids, values = map(np.asarray, found)
         return [
             TokenLogprobs(
@@ -116,7 +119,12 @@ class ServedModel:
 
 @functools.partial(jax.jit, static_argnames=("model", "num"))
 def _likeliest(
-    model: Any, params: PyTree, prompts: jax.Array, answers: jax.Array, num: int
+    model: Any,
+    params: PyTree,
+    prompts: jax.Array,
+    num_tokens: jax.Array,
+    answers: jax.Array,
+    num: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns log-probabilities of the answers' tokens, and the likeliest tokens at each place.
 
@@ -124,6 +132,7 @@ def _likeliest(
         model: as `Model.for_decoding` returns it, `params` too.
         params: its parameters.
         prompts: `[1, prompt length]` int32, 0 after its last token.
+        num_tokens: `[1]` int32, tokens of it.
         answers: `[answers, length]` int32, followed by anything.
         num: how many of the likeliest.
 
@@ -131,7 +140,7 @@ def _likeliest(
         `[answers, length]` float32; `[answers, length, num]` int32, the likeliest first; the
         log-probabilities of these, float32.
     """
-    cache = model.prompt_cache(params, prompts)
+    cache = model.prompt_cache(params, prompts, num_tokens=num_tokens)
 
     def of_positions(features: jax.Array, tokens: jax.Array) -> tuple[jax.Array, ...]:
         logprobs = jax.nn.log_softmax(model.logits(params, features[None])[0])

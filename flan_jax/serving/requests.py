@@ -164,8 +164,8 @@ def _prompt(name: str, value: Any, vocab_size: int) -> str | tuple[int, ...]:
     if not isinstance(value, list) or not value or not all(map(_is_id, value)):
         _refuse(name, "must be a text or a list of token ids", value, param="prompt")
     for token in value:
-        if not 0 < token < vocab_size:
-            _refuse(name, f"must hold token ids from 1 to {vocab_size - 1}", token, param="prompt")
+        if not 0 <= token < vocab_size:
+            _refuse(name, f"must hold token ids from 0 to {vocab_size - 1}", token, param="prompt")
     return tuple(value)
 
 

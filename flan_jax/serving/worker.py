@@ -236,8 +236,9 @@ class Worker:
                     going = self._work()
                 except Exception as error:
                     # Whatever went wrong, nobody may be left waiting, and the next one may do.
-                    traceback.print_exc()
-                    say("serve: the model failed; its requests end, the server goes on")
+                    if not isinstance(error, errors.FlanError):
+                        traceback.print_exc()
+                    say(f"serve: the model failed ({error}); its requests end, the server goes on")
                     self._fail(error)
 
     def _work(self) -> bool:

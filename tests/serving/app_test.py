@@ -62,6 +62,11 @@ def test_a_prompt_may_be_token_ids(client, prompt):
     assert client.complete(prompt)["choices"][0]["text"] == "ba"
 
 
+def test_padding_does_not_end_the_prompt_of_an_encoder(client):
+    status, found = client.post("/v1/completions", {"model": "speller", "prompt": [[100], [9, 0]]})
+    assert status == 400 and "prompt[1] ends with the token 0" in found["error"]["message"]
+
+
 def test_log_probabilities_stand_beside_the_tokens(client):
     found = client.complete("añb", logprobs=0)["choices"][0]
     assert found["text"] == "bña"

@@ -94,6 +94,18 @@ def test_tokens_have_the_models_probabilities(client):
         np.testing.assert_allclose(sorted(top.values(), reverse=True), best, atol=1e-4)
 
 
+def test_the_prompt_of_a_decoder_may_end_with_any_token(decoder):
+    """Id 0 is padding behind a prompt, and a token at its end."""
+    request = dict(max_tokens=4, temperature=0)
+    prompt = [*BYTES.encode("count"), 0]
+    found = [
+        decoder.complete(prompt, logprobs=num, **request)["choices"][0]["logprobs"]
+        for num in (0, 1)
+    ]
+    decoded, read_again = [each["token_logprobs"] for each in found]
+    np.testing.assert_allclose(decoded, read_again, atol=1e-4)
+
+
 def test_choices_have_the_models_probabilities(client):
     model = client.model
     body = {"model": "tiny", "prompt": "is it?", "choices": ["yes", "no", "perhaps"]}

@@ -121,6 +121,27 @@ def fail(error):
     raise error
 
 
+def test_a_step_without_numbers_ends_those_that_run_in_one_line(capsys):
+    class Nan(Speller):
+        def step(self):
+            raise errors.FlanError("the logits are NaN")
+
+    sessions = iter([Nan, Speller])
+    worker = Worker(lambda: next(sessions)(), max_pending=9)
+
+    async def main():
+        worker.start()
+        with pytest.raises(ApiError, match="the model failed: the logits are NaN"):
+            await answers(worker.admit([BYTES.encode("ab")], CONFIG))
+        found = await answers(worker.admit([BYTES.encode("ab")], CONFIG))
+        await asyncio.to_thread(worker.stop, 10)
+        return found
+
+    assert asyncio.run(main()) == {0: "ba"}
+    [line] = capsys.readouterr().err.splitlines()
+    assert "(the logits are NaN)" in line
+
+
 def test_a_session_that_cannot_be_made_ends_the_request_that_needs_it():
     sessions = iter([lambda: fail(MemoryError("no room")), Speller])
     worker = Worker(lambda: next(sessions)(), max_pending=9)
