@@ -35,7 +35,7 @@ test-parity: $(VENV)/.installed-test
 test-slow: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -m "large and not parity" tests
 
-# In full, into docs/performance.md: a quarter of an hour on two idle cores.
+# In full, into docs/performance.md: three quarters of an hour on two idle cores.
 benchmarks: $(VENV)/.installed-test
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' -e '.[hf]'
 	@$(BIN)/python benchmarks

@@ -36,6 +36,7 @@ BENCHMARKS = (
     "collection",
     "startup",
     "decode",
+    "decode_mixed",
 )
 
 # A block of the page: what is between its two markers is written, never edited.
