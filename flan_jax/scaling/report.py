@@ -12,13 +12,11 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 
-import jinja2
 import markupsafe
 
-from flan_jax.core import errors, files
+from flan_jax.core import errors, files, pages
 from flan_jax.evals import scores as scores_lib
 from flan_jax.scaling import curves as curves_lib
 from flan_jax.scaling import figures, tables
@@ -124,7 +122,12 @@ def write_report(report: Report, out: str | os.PathLike) -> ReportFiles:
         file.write("\n".join(f"{t.title}\n\n{tables.markdown(t)}" for t in group_tables))
     with files.atomic_open(out / "scores_table.csv") as file:
         tables.write_csv(group_tables[0], file)
-    page = _template().render(
+    page = pages.template(
+        "flan_jax.scaling",
+        "report.html.j2",
+        thousands=lambda value: f"{value:,}",
+        duration=_duration,
+    ).render(
         report=report,
         tiles=_tiles(curves),
         metric_title=curves_lib.metric_title(report.metric),
@@ -257,16 +260,6 @@ def _inline(figure: figures.Figure) -> dict[str, markupsafe.Markup]:
         "wide": markupsafe.Markup(figures.inline_svg(bare)),
         "narrow": markupsafe.Markup(figures.inline_svg(bare, width_in=figures.NARROW_IN)),
     }
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["thousands"] = lambda value: f"{value:,}"
-    environment.filters["duration"] = _duration
-    source = resources.files("flan_jax.scaling").joinpath("templates", "report.html.j2")
-    return environment.from_string(source.read_text(encoding="utf-8"))
 
 
 def _duration(seconds: float) -> str:

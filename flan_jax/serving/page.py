@@ -5,16 +5,12 @@
 Its script asks the same addresses as any other client, and puts text in as text.
 """
 
-import functools
-import json
 import secrets
-from importlib import resources
 
-import jinja2
-import markupsafe
 from starlette.responses import HTMLResponse, Response
 
 import flan_jax
+from flan_jax.core import pages
 from flan_jax.evals.answers import POSTPROCESSORS
 from flan_jax.serving import openai_api
 from flan_jax.serving.model import ServedModel
@@ -33,8 +29,9 @@ def response(model: ServedModel, limits: Limits) -> Response:
         "max_alternatives": openai_api.MAX_LOGPROBS,
         "rules": sorted(POSTPROCESSORS),
     }
-    text = _template().render(
-        nonce=nonce, settings=embed(settings), model=model.name, version=flan_jax.__version__
+    page = pages.template("flan_jax.serving", "playground.html.j2")
+    text = page.render(
+        nonce=nonce, settings=pages.embed(settings), model=model.name, version=flan_jax.__version__
     )
     policy = (
         f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
@@ -42,28 +39,3 @@ def response(model: ServedModel, limits: Limits) -> Response:
         "frame-ancestors 'none'"
     )
     return HTMLResponse(text, headers={"Content-Security-Policy": policy})
-
-
-def embed(value: object) -> markupsafe.Markup:
-    """Returns JSON that may stand in a script element."""
-    return markupsafe.Markup(json.dumps(value).translate(_ESCAPES))
-
-
-_ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_source),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("playground.html.j2")
-
-
-def _source(name: str) -> str:
-    folder = resources.files("flan_jax.serving").joinpath("templates")
-    return folder.joinpath(name).read_text(encoding="utf-8")
