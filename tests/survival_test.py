@@ -173,7 +173,8 @@ def test_a_full_disk_is_one_line_and_costs_only_the_new_checkpoint(runs):
     # Metrics stay below the limit; the files of a checkpoint do not.
     assert runs.start("full", largest_file=60_000).wait(timeout=120) == 1
     (line,) = [x for x in runs.log("full").splitlines() if x.startswith("flan-jax: error")]
-    assert "could not be written" in line and "File too large" in line
+    assert "could not be written" in line, line
+    assert "File too large" in line, line
     newest = max(before, key=lambda name: int(name[11:]))
     assert f"the newest whole one is {folder}/{newest}; free space there" in line
     assert "Traceback" not in runs.log("full")

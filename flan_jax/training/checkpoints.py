@@ -15,6 +15,7 @@ This is the only module that knows Orbax.
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import json
 import logging
@@ -476,16 +477,14 @@ def _describe(leaf: Any, is_cast: bool = False) -> str:
 def _reason(error: BaseException) -> str:
     """Returns an error's message as one line; of a long one its start and what says the most.
 
-    Orbax's errors name no file, those that they came from do. TensorStore closes some messages with
-    the whole specification of an array; what the operating system said then stands in the middle,
-    before its error code.
+    Orbax's errors name no file, those that they came from do. TensorStore repeats the whole
+    specification of an array in some messages; what the operating system said stands anywhere.
     """
     while error.__cause__ is not None:
         error = error.__cause__
     text = " ".join(str(error).split()) or type(error).__name__
     if len(text) <= 240:
         return text
-    code = text.find("[os_error_code=")
-    return (
-        f"{text[:80]} ... {text[max(80, code - 150) : code] if code > 0 else text[-150:]}".rstrip()
-    )
+    said = next((s for s in map(os.strerror, sorted(errno.errorcode)) if s in text), "")
+    end = text.find(said) + len(said) if said else len(text)
+    return f"{text[:80]} ... {text[max(80, end - 150) : end]}".rstrip()
