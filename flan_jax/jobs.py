@@ -25,7 +25,7 @@ from flan_jax.data import features, seqio_loader
 from flan_jax.data.loader import TrainInput
 from flan_jax.data.row_layouts import LAYOUTS
 from flan_jax.data.seqio_loader import SeqioInput
-from flan_jax.evals import benchmark, runner
+from flan_jax.evals import grouping, runner
 from flan_jax.evals.runner import EvalConfig, Evaluation
 from flan_jax.models.model import Model
 from flan_jax.parallel import arrays, hosts
@@ -273,7 +273,7 @@ def evaluate(
         source = predicting.open_checkpoint(checkpoint_path)  # before anything is built for it
     opened = open_store(store, None, build)
     _check_model(model, opened)
-    benchmark.choose_groups(opened, config.split, config.groups)  # before parameters are read
+    grouping.choose_groups(opened, config.split, config.groups)  # before parameters are read
     if params is None:
         source = source or predicting.open_checkpoint(checkpoint_path)
         if source.format == "flan_jax":

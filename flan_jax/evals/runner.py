@@ -23,7 +23,7 @@ from flan_jax.collection.vocabularies import Vocabulary
 from flan_jax.core import errors, files, ranges
 from flan_jax.core.progress import say
 from flan_jax.core.tree import PyTree
-from flan_jax.evals import benchmark, metrics
+from flan_jax.evals import grouping, metrics
 from flan_jax.evals import scores as scores_lib
 from flan_jax.inference.decode_config import DecodeConfig
 from flan_jax.inference.engine import Engine
@@ -37,7 +37,7 @@ Generate = Callable[[Sequence[np.ndarray]], Sequence[str]]
 class EvalConfig:
     """What is evaluated, and how."""
 
-    # None: one group a category; or group -> mixture, category or task names (benchmark module).
+    # None: one group a category; or group -> mixture, category or task names (grouping module).
     groups: Mapping[str, str | Sequence[str]] | Sequence[str] | None = None
     split: str = "validation"
     num_examples: int | None = None  # of each task, its first ones; None: all
@@ -122,7 +122,7 @@ def evaluate(
             f"the vocabulary given is not the one that the store {store.path} was built with "
             f"({store.vocabulary['name']!r}); evaluate with that one"
         )
-    groups = benchmark.choose_groups(store, config.split, config.groups)
+    groups = grouping.choose_groups(store, config.split, config.groups)
     plans = _plans(store, config.split, groups)
     prompts = {
         (task, index): store.task(task, config.split).example(index)[0]
@@ -157,9 +157,9 @@ def evaluate(
     return Evaluation(scores=tuple(rows), num_examples=len(prompts), num_too_long=too_long)
 
 
-def _plans(store: Store, split: str, groups: benchmark.Groups) -> dict[str, benchmark.TaskScoring]:
+def _plans(store: Store, split: str, groups: grouping.Groups) -> dict[str, grouping.TaskScoring]:
     tasks = sorted({task for members in groups.values() for task in members})
-    plans = {task: benchmark.scoring(store, split, task) for task in tasks}
+    plans = {task: grouping.scoring(store, split, task) for task in tasks}
     unscored = [task for task, plan in plans.items() if plan is None]
     if len(unscored) == len(plans):
         raise errors.UsageError(
@@ -175,7 +175,7 @@ def _plans(store: Store, split: str, groups: benchmark.Groups) -> dict[str, benc
 def _score_task(
     store: Store,
     split: str,
-    plan: benchmark.TaskScoring,
+    plan: grouping.TaskScoring,
     texts: Sequence[str | None],
     out: Path,
 ) -> list[tuple[str, float, int, float | None]]:
@@ -215,7 +215,7 @@ def _score_task(
 
 
 def _rows(
-    plan: benchmark.TaskScoring, targets: list, predictions: list, each: list[dict[str, float]]
+    plan: grouping.TaskScoring, targets: list, predictions: list, each: list[dict[str, float]]
 ) -> list[tuple[str, float, int, float | None]]:
     if not predictions:
         say(f"eval: task {plan.task} has no example and gives no score")

@@ -10,7 +10,7 @@ import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan_jax.evals import benchmark, corpus_metrics
+from flan_jax.evals import corpus_metrics, grouping
 
 ALL = (
     corpus_metrics.bleu,
@@ -167,7 +167,7 @@ def test_edit_distance_ratio_by_hand():
 @pytest.mark.parametrize("metric", ALL, ids=lambda f: f.__name__)
 def test_a_store_finds_every_metric_by_its_name(metric):
     name = f"{metric.__module__}:{metric.__qualname__}"
-    assert benchmark.resolve_metric(name).over_all is metric
+    assert grouping.resolve_metric(name).over_all is metric
 
 
 @pytest.mark.parametrize("metric", ALL, ids=lambda f: f.__name__)
