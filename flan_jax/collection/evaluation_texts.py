@@ -82,9 +82,9 @@ def read_rows(path: Path) -> Iterator[EvaluationRow]:
     if path.suffix == ".json":
         rows = _json_rows(path)
     elif path.suffix in JSON_LINES:
-        rows = _json_lines(path)
+        rows = json_lines(path)
     elif path.suffix == ".csv":
-        rows = _csv_rows(path)
+        rows = csv_rows(path)
     else:
         rows = _text_rows(path, is_table=path.suffix == ".tsv")
     for where, value in rows:
@@ -111,7 +111,8 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
         yield str(path), value
 
 
-def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yields (`file:line`, value) of the lines of a file of JSON lines; `DataError` for a bad one."""
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
@@ -124,7 +125,8 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
             ) from None
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
+def csv_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yields (`file:line`, cells) of the records of a CSV file; `DataError` for a bad one."""
     csv.field_size_limit(_MAX_CELL)
     lines = (f"{line}\n" for line in read_lines(path))  # `csv` wants the breaks inside quotes
     reader = csv.reader(lines, strict=True)
