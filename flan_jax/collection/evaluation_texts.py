@@ -112,7 +112,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yields (`file:line`, value) of the lines of a file of JSON lines; `DataError` for a bad one."""
+    """Yields (`file:line`, value) of the lines of a JSON-lines file; `DataError` for a bad one."""
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
