@@ -132,6 +132,7 @@ class Benchmark:
     # The ways of the first are the default; the others' measures are taken when asked for.
     measures: tuple[Measure, ...]
     splits: tuple[str, ...] = (TEST,)  # the first is the paper's
+    subtasks: tuple[str, ...] = ()  # names of those that `load` gives; empty: the files say
     paper_column: str = ""  # of the paper's tables, in `flan_jax.paper`; '': in none
 
     def ways(self) -> tuple[str, ...]:
