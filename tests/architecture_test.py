@@ -18,6 +18,7 @@ MAX_LINES = 500
 LEVELS = {
     "flan_jax.core": 0,
     "flan_jax.configuration": 1,
+    "flan_jax.paper": 1,
     "flan_jax.parallel": 1,
     "flan_jax.models": 2,
     "flan_jax.evals.metrics": 2,
@@ -29,6 +30,7 @@ LEVELS = {
     "flan_jax.training": 4,
     "flan_jax.evals": 4,
     "flan_jax.aot": 5,
+    "flan_jax.asking": 5,
     "flan_jax.formats": 5,
     "flan_jax.scaling": 5,
     "tasks": 5,

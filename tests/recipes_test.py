@@ -13,7 +13,7 @@ from flan_jax.core.errors import UsageError
 from flan_jax.data.loader import TrainInput
 from flan_jax.models.presets import t5_config
 from flan_jax.models.t5 import T5
-from flan_jax.scaling import paper
+from flan_jax.paper import finetuning, results
 from flan_jax.training.loop import TrainConfig
 from flan_jax.training.optimizers import Adafactor
 from flan_jax.training.schedules import Constant
@@ -42,13 +42,13 @@ def clean_gin():
     gin.clear_config()
 
 
-def finetuning(recipe):
-    rows = {(row.model, row.params): row for row in paper.finetunings()}
+def paper_finetuning(recipe):
+    rows = {(row.model, row.params): row for row in finetuning.finetunings()}
     return rows[RECIPES[recipe][:2]]
 
 
 def is_t5(recipe):
-    return finetuning(recipe).architecture == "enc-dec"
+    return paper_finetuning(recipe).architecture == "enc-dec"
 
 
 def given(recipe):
@@ -56,13 +56,13 @@ def given(recipe):
 
 
 def test_each_finetuned_model_has_a_recipe():
-    rows = [(row.model, row.params) for row in paper.finetunings()]
+    rows = [(row.model, row.params) for row in finetuning.finetunings()]
     assert [named[:2] for named in RECIPES.values()] == rows
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_finetunes_as_table_22_says(recipe):
-    row = finetuning(recipe)
+    row = paper_finetuning(recipe)
     config.parse([config.recipe_file(recipe)], given(recipe))
     train, data = config.configured("TrainConfig")(), config.configured("TrainInput")()
     assert train.train_steps == row.train_steps
@@ -84,8 +84,8 @@ def test_a_recipe_finetunes_as_table_22_says(recipe):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_header_says_what_the_tables_say(recipe):
-    row = finetuning(recipe)
-    scores = next(r for r in paper.all_models() if (r.model, r.params) == (row.model, row.params))
+    row = paper_finetuning(recipe)
+    scores = next(r for r in results.all_models() if (r.model, r.params) == (row.model, row.params))
     lines = Path(config.recipe_file(recipe)).read_text(encoding="utf-8").splitlines()
     header = "\n".join(line for line in lines if line.startswith("#"))
     facts = [

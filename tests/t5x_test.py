@@ -13,7 +13,7 @@ import seqio
 
 from flan_jax import config
 from flan_jax.collection import registry
-from flan_jax.scaling import paper
+from flan_jax.paper import finetuning
 from gin import config_parser
 
 FOLDER = config.gin_root() / "t5x"
@@ -105,13 +105,13 @@ def test_what_a_file_names_exists_here(name):
     if "MIXTURE_OR_TASK_NAME" in values:
         assert values["MIXTURE_OR_TASK_NAME"] in seqio.MixtureRegistry.names()
     assert values["VOCABULARY"] == "@registry.CurrentVocabulary()"
-    assert sum(values["TASK_FEATURE_LENGTHS"].values()) == paper.Finetuning.SEQUENCE_LENGTH
+    assert sum(values["TASK_FEATURE_LENGTHS"].values()) == finetuning.Finetuning.SEQUENCE_LENGTH
 
 
 def test_finetuning_has_the_numbers_of_table_22():
     values = bound("finetune")
     assert values["utils.create_learning_rate_scheduler.base_learning_rate"] == "%LEARNING_RATE"
-    for row in paper.finetunings():
+    for row in finetuning.finetunings():
         if row.architecture == "enc-dec":
             assert values["BATCH_SIZE"] == row.batch_size
             assert values["DROPOUT_RATE"] == row.dropout_rate

@@ -19,7 +19,8 @@ from typing import Any
 
 from flan_jax.core import errors
 from flan_jax.evals import scores as scores_lib
-from flan_jax.scaling import figures, paper
+from flan_jax.paper import results
+from flan_jax.scaling import figures
 
 TITLES = {
     "held_in": "Held-in tasks",
@@ -243,7 +244,7 @@ def losses_figure(
 def paper_figure(benchmark: str = "normalized_average") -> figures.Figure:
     """Returns the paper's own task scaling (Table 3), for showing beside ours."""
     sizes = collections.defaultdict(list)
-    for row in paper.task_scaling():
+    for row in results.task_scaling():
         sizes[row.params].append((float(row.num_tasks), row.score(benchmark)))
     lines = tuple(
         figures.Line(
@@ -259,7 +260,7 @@ def paper_figure(benchmark: str = "normalized_average") -> figures.Figure:
         subtitle="Chung et al. 2022, Table 3: printed numbers, nothing measured here",
         panels=(figures.Panel(title="", lines=lines),),
         x_label="Finetuning tasks (log scale; 0 = before finetuning)",
-        y_label=f"{paper.BENCHMARKS[benchmark]} of the paper's benchmarks, %",
+        y_label=f"{results.BENCHMARKS[benchmark]} of the paper's benchmarks, %",
         log_x=True,
     )
 

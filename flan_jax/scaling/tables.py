@@ -14,8 +14,8 @@ from typing import IO
 
 from flan_jax.evals import metrics
 from flan_jax.evals import scores as scores_lib
+from flan_jax.paper import results
 from flan_jax.scaling import curves as curves_lib
-from flan_jax.scaling import paper
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,17 +154,17 @@ def paper_table() -> Table:
             (row.params, f"{row.num_tasks:,}", row.mixture),
             tuple(Cell(value=value) for value in row.scores),
         )
-        for row in paper.task_scaling()
+        for row in results.task_scaling()
     )
     notes = [
         f"PaLM {row.params}, {row.num_tasks} tasks: {row.note}."
-        for row in paper.task_scaling()
+        for row in results.task_scaling()
         if row.note
     ]
     return Table(
         title="Chung et al. 2022, Table 3: task scaling of PaLM (the paper's numbers)",
         names=("Size", "Tasks", "Mixture"),
-        columns=tuple(paper.BENCHMARKS.values()),
+        columns=tuple(results.BENCHMARKS.values()),
         rows=rows,
         note=" ".join(notes),
     )

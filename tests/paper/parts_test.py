@@ -1,0 +1,58 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The paper's scores of parts: whole, and with the means that its other tables print."""
+
+import collections
+import statistics
+
+import pytest
+
+from flan_jax.paper import parts, results
+
+NLP = {
+    "causal_judgement", "date_understanding", "disambiguation_qa", "formal_fallacies", "hyperbaton",
+    "movie_recommendation", "penguins_in_a_table", "reasoning_about_colored_objects", "ruin_names",
+    "salient_translation_error_detection", "snarks", "sports_understanding",
+}  # fmt: skip
+
+
+def scores_of(model, params, benchmark):
+    return {
+        part.part: part.score
+        for part in parts.parts()
+        if (part.model, part.params, part.benchmark) == (model, params, benchmark)
+    }
+
+
+def test_every_model_of_table_5_has_every_part():
+    for row in results.all_models():
+        for benchmark, num in {"bbh": 27, "bbh_cot": 27, "tydiqa": 8, "mgsm": 10}.items():
+            assert len(scores_of(row.model, row.params, benchmark)) == num
+    counts = collections.Counter(part.status for part in parts.parts())
+    assert counts == {"printed": 1494, "solved": 10, "assumed": 8}
+
+
+@pytest.mark.parametrize("benchmark", ["bbh", "bbh_cot", "tydiqa", "mgsm"])
+def test_parts_have_the_mean_of_table_5(benchmark):
+    """All but two: PaLM 62B and 540B, whose BBH-CoT is another one in Table 19."""
+    odd = {("PaLM", "62B"): 42.3, ("PaLM", "540B"): 62.0} if benchmark == "bbh_cot" else {}
+    for row in results.all_models():
+        mean = statistics.fmean(scores_of(row.model, row.params, benchmark).values())
+        printed = odd.get((row.model, row.params), row.score(benchmark))
+        assert mean == pytest.approx(printed, abs=0.06), row.model
+
+
+def test_bbh_baselines_are_of_the_files_of_bbh():
+    baselines = parts.bbh_baselines()
+    assert set(baselines) == set(scores_of("PaLM", "8B", "bbh")) and len(baselines) == 27
+    assert statistics.fmean(baselines.values()) == pytest.approx(26.0, abs=0.05)
+    assert NLP < set(baselines)
+
+
+@pytest.mark.parametrize("prompting", ["direct", "CoT"])
+def test_parts_have_the_means_of_table_4(prompting):
+    [row] = [r for r in results.headline() if (r.model, r.prompting) == ("Flan-PaLM", prompting)]
+    scores = scores_of("Flan-PaLM", "540B", {"direct": "bbh", "CoT": "bbh_cot"}[prompting])
+    nlp = statistics.fmean(scores[task] for task in NLP)
+    alg = statistics.fmean(scores[task] for task in set(scores) - NLP)
+    assert (nlp, alg) == pytest.approx((row.bbh_nlp, row.bbh_alg), abs=0.1)
