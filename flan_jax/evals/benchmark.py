@@ -41,7 +41,8 @@ class Question:
     choices: tuple[str, ...] = ()  # what may follow the prompt, for `RANK`
     labels: tuple[str, ...] = ()  # the answer that each choice stands for; empty: the choices
     options: tuple[str, ...] = ()  # texts of the options, for filters that find options by text
-    meta: Mapping[str, Any] = types.MappingProxyType({})  # of JSON, kept with the prediction
+    # Of JSON, kept with the prediction.
+    meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.labels and len(self.labels) != len(self.choices):
