@@ -10,30 +10,26 @@ what came of it goes to the first, which writes.
 import contextlib
 import dataclasses
 import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
+from flan_jax import asking
 from flan_jax.core import errors, files, settings
 from flan_jax.core.progress import Progress
 from flan_jax.evals.answers import POSTPROCESSORS, Postprocessor
 from flan_jax.inference import journal, scoring
 from flan_jax.inference.decode_config import DecodeConfig
-from flan_jax.inference.engine import Answer, Engine
 from flan_jax.inference.scoring import Score
 from flan_jax.inference.self_consistency import vote
 from flan_jax.parallel import hosts
 from flan_jax.predicting import Predictor
-from flan_jax.training.preemption import PreemptionGuard
 
 Row = Mapping[str, Any]  # of a .jsonl file
 # What is written of a prompt; what its object has by these names is left out.
 ANSWERED = ("prediction", "too_long", "predictions", "scores", "finish_reasons", "vote")
 SCORED = ("too_long", "logprobs", "mean_logprobs", "best", "tokens")
-_ROUND = 8  # batches that a process answers before it hands on what came of them
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,8 +86,13 @@ def infer(
         bar = stack.enter_context(Progress("infer", total=len(fitting), unit="prompt"))
         bar.advance(len(fitting) - len(waiting))
         stack.enter_context(predictor.on_mesh())
-        answer = _answer_by_shares if _has_shares(predictor) else _answer
-        for i, found in answer(engine, {i: encoded[i] for i in waiting}, decoding):
+        answers = asking.answers(
+            engine,
+            {i: encoded[i] for i in waiting},
+            dict.fromkeys(waiting, decoding),
+            by_shares=_has_shares(predictor),
+        )
+        for i, found in answers:
             if hosts.is_first():
                 kept.add(i, found)
             bar.advance()
@@ -116,59 +117,8 @@ def _encode(predictor: Predictor, prompts: Sequence[str]) -> list[list[int]]:
     return encoded
 
 
-def _answer(
-    engine: Engine, prompts: Mapping[int, Sequence[int]], decoding: DecodeConfig
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields (index, answers in JSON) of prompts, as they are done."""
-    indices = list(prompts)
-    stopping = PreemptionGuard() if hosts.is_shared() else contextlib.nullcontext()
-    with stopping as guard:
-        stream = engine.stream(list(prompts.values()), decoding)
-        for count, (position, answer) in enumerate(stream):
-            yield indices[position], in_json(answer)
-            _stop_if_asked(guard, count)
-
-
-def _answer_by_shares(
-    engine: Engine, prompts: Mapping[int, Sequence[int]], decoding: DecodeConfig
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields the same of prompts that each process answered a share of."""
-    indices = list(prompts)
-    rank, count = jax.process_index(), jax.process_count()
-    size = _ROUND * engine.num_rows * count
-    with PreemptionGuard() as guard:
-        for number, start in enumerate(range(0, len(indices), size)):
-            mine = indices[start : start + size][rank::count]
-            with hosts.all_or_none():
-                answers = engine.generate([prompts[i] for i in mine], decoding)
-            found = [[i, in_json(answer)] for i, answer in zip(mine, answers, strict=True)]
-            for share in hosts.gathered(files.dumps(found)):
-                yield from json.loads(share)
-            _stop_if_asked(guard, number)
-
-
 def _has_shares(predictor: Predictor) -> bool:
     return predictor.mesh is None and hosts.is_shared()
-
-
-def _stop_if_asked(guard: PreemptionGuard | None, step: int) -> None:
-    """Raises a `PreemptedError` on all processes of a job at the same step, if one was told to.
-
-    They agree on the step after the latest of them, so steps must be 0, 1, 2, ...
-    """
-    if guard is not None and guard.requested(step):
-        raise errors.PreemptedError(
-            "asked to stop; answers so far are kept; start the same command again to go on"
-        )
-
-
-def in_json(answer: Answer) -> dict[str, list[Any]]:
-    """Returns the answers to a prompt, the best beam or the first sample first, as JSON."""
-    return {
-        "predictions": list(answer.texts),
-        "scores": [round(float(score), 6) for score in answer.scores],
-        "finish_reasons": list(answer.finish_reasons),
-    }
 
 
 def vote_in_json(
@@ -216,20 +166,17 @@ def score(
     """Returns how likely each choice is after its prompt, as a whole answer: its EOS counts."""
     encoded = _encode(predictor, prompts)
     fitting = [i for i, ids in enumerate(encoded) if len(ids) <= predictor.max_input_length]
-    rank, count = (jax.process_index(), jax.process_count()) if _has_shares(predictor) else (0, 1)
-    mine = fitting[rank::count]
-    with hosts.all_or_none(), predictor.on_mesh():
-        scores = predictor.scorer.score(
-            [encoded[i] for i in mine],
-            [[predictor.encode_answer(choice) for choice in choices[i]] for i in mine],
-            progress="score",
+    with predictor.on_mesh(), Progress("score", total=len(fitting), unit="prompt") as bar:
+        found = {}
+        scores = asking.scores(
+            predictor.scorer,
+            {i: encoded[i] for i in fitting},
+            {i: [predictor.encode_answer(choice) for choice in choices[i]] for i in fitting},
+            by_shares=_has_shares(predictor),
         )
-    found = dict(zip(mine, scores, strict=True))
-    if count > 1:
-        logprobs = {i: [s.token_logprobs.tolist() for s in of] for i, of in found.items()}
-        for share in hosts.gathered(files.dumps(logprobs)):
-            for i, of_prompt in json.loads(share).items():
-                found[int(i)] = [Score(np.array(each, np.float32)) for each in of_prompt]
+        for i, logprobs in scores:
+            found[i] = [Score(np.array(each, np.float32)) for each in logprobs]
+            bar.advance()
     return [
         ScoredPrompt(choices=of_prompt, scores=found.get(i, ()))
         for i, of_prompt in enumerate(choices)

@@ -52,9 +52,9 @@ def run(args: argparse.Namespace) -> None:
             return
         [answer] = predictor.engine.generate([ids], config)
     if args.json:
-        from flan_jax import prediction_jobs
+        from flan_jax import asking
 
-        print(files.dumps({"inputs": prompt, **prediction_jobs.in_json(answer)}))
+        print(files.dumps({"inputs": prompt, **asking.in_json(answer)}))
     elif len(answer.texts) == 1:
         print(answer.texts[0])
     else:

@@ -136,7 +136,7 @@ class Scorer:
         ranges.check("Scorer", "[1, inf)", length_buckets=min(length_buckets, default=None))
         self._length_buckets = shapes.buckets(max_input_length, length_buckets)
         self.max_input_length = max_input_length
-        self._num_rows, self._vocab_size = num_rows, model.config.vocab_size
+        self.num_rows, self._vocab_size = num_rows, model.config.vocab_size
         self._has_encoder = model.LAYOUT == "encoder_decoder"
         self._model, self._params = model.for_decoding(params)
 
@@ -225,7 +225,7 @@ class Scorer:
         """Yields rows of like shape, the largest first: their indices, and what `_padded` gives."""
         if not rows:
             return
-        num_rows = shapes.num_rows(len(rows), self._num_rows, self._model.rules)
+        num_rows = shapes.num_rows(len(rows), self.num_rows, self._model.rules)
         order = sorted(range(len(rows)), key=lambda i: self._shape([rows[i]]), reverse=True)
         for start in range(0, len(order), num_rows):
             indices = order[start : start + num_rows]
