@@ -95,7 +95,8 @@ class Voted:
 class Ranked:
     """Rank classification: the choice that the model holds most likely, against the references.
 
-    By the log-probability of the whole choice, as the harnesses do it, and beside it per token.
+    By the log-probability of the whole choice, as the harnesses do it; beside it per token, and per
+    character of the text after its first space.
     """
 
     way: str = dataclasses.field(default=RANK, init=False)
@@ -105,23 +106,36 @@ class Ranked:
 
     def judge(self, outcome: Outcome) -> dict[str, Any]:
         """Returns the choice, its score, and the log-probability of each."""
-        chosen, by_token = _ranked(outcome, outcome.choice_logprobs), self._by_token(outcome)
+        chosen = _ranked(outcome, outcome.choice_logprobs)
         return {
             "ranked": chosen,
-            "ranked_by_token": by_token,
+            "ranked_by_token": self._by_token(outcome),
+            "ranked_by_character": self._by_character(outcome),
             "accuracy": _right(outcome, chosen),
             "choice_logprobs": [round(value, 6) for value in outcome.choice_logprobs],
         }
 
     def values(self, outcomes: Sequence[Outcome]) -> list[Value]:
-        """Returns the accuracy, and that by log-probability per token."""
+        """Returns the accuracy, and those by log-probability per token and per character."""
         chosen = [_right(o, _ranked(o, o.choice_logprobs)) for o in outcomes]
         by_token = [_right(o, self._by_token(o)) for o in outcomes]
-        return [mean("accuracy", chosen), mean("accuracy/by_token", by_token)]
+        by_character = [_right(o, self._by_character(o)) for o in outcomes]
+        return [
+            mean("accuracy", chosen),
+            mean("accuracy/by_token", by_token),
+            mean("accuracy/by_character", by_character),
+        ]
 
     @staticmethod
     def _by_token(outcome: Outcome) -> str:
         return _ranked(outcome, outcome.choice_means)
+
+    @staticmethod
+    def _by_character(outcome: Outcome) -> str:
+        logprobs = outcome.choice_logprobs
+        choices = outcome.question.choices if logprobs else ()
+        lengths = [max(len(choice.removeprefix(" ")), 1) for choice in choices]
+        return _ranked(outcome, [v / n for v, n in zip(logprobs, lengths, strict=True)])
 
 
 def mean(name: str, scores: Sequence[float]) -> Value:

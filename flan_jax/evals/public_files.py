@@ -5,6 +5,7 @@
 A file is as its authors publish it, or under another name that copies of it often have.
 """
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ def find(folder: Path, *names: str, what: str = "") -> Path:
     others = f" (nor {', '.join(names[1:])})" if names[1:] else ""
     about = f": {what}" if what else ""
     raise UsageError(f"no file {folder / names[0]}{others}{about}; put it there, or give --data")
+
+
+def installed(package: str, name: str) -> Path | None:
+    """Returns a file of an installed package, which is not imported; None where it is not."""
+    spec = importlib.util.find_spec(package)
+    places = (spec.submodule_search_locations or ()) if spec else ()
+    return next((Path(place, name) for place in places if Path(place, name).is_file()), None)
 
 
 def read_csv(path: Path, num_columns: int) -> Iterator[tuple[str, list[str]]]:
