@@ -359,9 +359,10 @@ def _examples(
     folder: str, run: Mapping[str, Any], scores: Sequence[scores_lib.Score], metric: str
 ) -> list[report_lib.Example]:
     """Returns predictions of one run to show; none if they are not there."""
+    tasks = [s for s in scores if not scores_lib.is_mean(s.subtask)]
     groups = {
-        group: sorted({s.subtask for s in scores if s.benchmark == group} - {scores_lib.MEAN})
-        for group in dict.fromkeys(s.benchmark for s in scores)
+        group: sorted({s.subtask for s in tasks if s.benchmark == group})
+        for group in dict.fromkeys(s.benchmark for s in tasks)
     }
     predictions = Path(folder) / run["name"] / "predictions"
     return report_lib.pick_examples(predictions, groups, metric=metric)

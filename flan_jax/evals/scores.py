@@ -4,13 +4,15 @@
 
 A row of `scores.csv` holds `COLUMNS`; a table of several runs has one more column for each setting
 of its runs (number of tasks, size, seed). Values are percentages unless a metric's name says
-otherwise. `subtask` is a task's name, or `MEAN` for the unweighted mean over a group's tasks: there
-`n` counts tasks, and `stderr` is the standard error over tasks; elsewhere `n` counts examples.
+otherwise. `subtask` is a task's name, or `MEAN` for the unweighted mean over all tasks of a
+benchmark, or `_mean.<group>` for that over some of them: there `n` counts tasks, and `stderr` is
+the standard error over tasks; elsewhere `n` counts examples.
 """
 
 import csv
 import dataclasses
 import os
+import types
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -22,6 +24,8 @@ COLUMNS = (
 )  # fmt: skip
 
 MEAN = "_mean"
+_GROUP = f"{MEAN}."
+_NO_GROUPS: Mapping[tuple[str, str], Sequence[str]] = types.MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,10 +36,10 @@ class Score:
     step: int
     benchmark: str  # a group of tasks, such as 'held_in'
     protocol: str  # how the model was asked, such as 'greedy'
-    subtask: str  # a task's name, or MEAN
+    subtask: str  # a task's name, MEAN, or `group_mean` of a name
     metric: str
     value: float
-    n: int  # examples; tasks where subtask is MEAN
+    n: int  # examples; tasks in a mean
     stderr: float | None  # None where unknown
     settings: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of the run
 
@@ -47,21 +51,49 @@ class Score:
         return (settings, names)
 
 
-def macro_means(scores: Iterable[Score]) -> list[Score]:
-    """Returns the unweighted mean over tasks, one row for each group, protocol and metric."""
-    grouped = defaultdict(list)
+def is_mean(subtask: str) -> bool:
+    """Returns whether a row is a mean over tasks, of all of them or of a group."""
+    return subtask == MEAN or subtask.startswith(_GROUP)
+
+
+def group_mean(group: str) -> str:
+    """Returns the `subtask` of the mean over the tasks of a group.
+
+    Example:
+        >>> group_mean("stem")
+        '_mean.stem'
+    """
+    return _GROUP + group
+
+
+def group_of(subtask: str) -> str:
+    """Returns the group that a mean is over: "" of all tasks, and where it is no mean."""
+    return subtask.removeprefix(_GROUP) if subtask.startswith(_GROUP) else ""
+
+
+def macro_means(
+    scores: Iterable[Score], groups: Mapping[tuple[str, str], Sequence[str]] = _NO_GROUPS
+) -> list[Score]:
+    """Returns the unweighted mean over tasks, one row for each benchmark, protocol and metric.
+
+    Args:
+        scores: means among them are passed over.
+        groups: (benchmark, task) -> the groups it is in; each has a mean of its own.
+    """
+    members = defaultdict(list)
     for score in scores:
-        if score.subtask != MEAN:
-            settings = tuple(sorted(score.settings.items()))
-            name = (score.model, score.step, score.benchmark, score.protocol, score.metric)
-            grouped[name, settings].append(score)
+        if is_mean(score.subtask):
+            continue
+        settings = tuple(sorted(score.settings.items()))
+        name = (score.model, score.step, score.benchmark, score.protocol, score.metric)
+        own = groups.get((score.benchmark, score.subtask), ())
+        for mean in (MEAN, *map(group_mean, own)):
+            members[name, settings, mean].append(score)
     means = []
-    for members in grouped.values():
-        value, stderr = metrics.mean_and_stderr([member.value for member in members])
+    for (_, _, mean), rows in members.items():
+        value, stderr = metrics.mean_and_stderr([row.value for row in rows])
         means.append(
-            dataclasses.replace(
-                members[0], subtask=MEAN, value=value, n=len(members), stderr=stderr
-            )
+            dataclasses.replace(rows[0], subtask=mean, value=value, n=len(rows), stderr=stderr)
         )
     return means
 

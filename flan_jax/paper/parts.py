@@ -9,8 +9,6 @@ printed mean of their row, as `status` says.
 
 import dataclasses
 import functools
-import types
-from collections.abc import Mapping
 
 from flan_jax.paper import reading
 
@@ -42,12 +40,24 @@ def parts() -> tuple[Part, ...]:
     )
 
 
-@functools.cache
-def bbh_baselines() -> Mapping[str, float]:
-    """Returns what guessing scores in each file of BBH, derived from the normalized averages.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BbhFile:
+    """One file of BBH; the 23 tasks are 27 files, as two puzzles come in three sizes."""
 
-    The paper prints none of them: with these its normalized averages follow from its other tables.
-    They differ from what the files' options say in places: penguins_in_a_table has 0, not 20.
+    file: str
+    group: str  # 'nlp' or 'alg'
+    baseline: float  # what guessing scores, in percent
+    source: str
+
+
+@functools.cache
+def bbh_files() -> tuple[BbhFile, ...]:
+    """Returns the files of BBH, with the baselines that the normalized average takes.
+
+    The paper prints no baseline: these are derived, and with them its normalized averages follow
+    from its other tables. They are not always what a file's options say: penguins_in_a_table has 0.
     """
-    rows = reading.rows("bbh_baselines.csv")
-    return types.MappingProxyType({row["task"]: float(row["baseline"]) for row in rows})
+    return tuple(
+        BbhFile(**row | {"baseline": float(row["baseline"])})
+        for row in reading.rows("bbh_files.csv")
+    )

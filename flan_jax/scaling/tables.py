@@ -102,7 +102,7 @@ def _errors_over_tasks(
     """Returns (group, size, number of tasks) -> standard error over tasks of their means."""
     latest: dict[tuple, scores_lib.Score] = {}
     for score in sorted(scores, key=lambda s: s.step):
-        if score.subtask != scores_lib.MEAN and score.metric == metric:
+        if not scores_lib.is_mean(score.subtask) and score.metric == metric:
             settings = tuple(sorted(score.settings.items()))
             latest[score.benchmark, score.subtask, settings] = score
     values = collections.defaultdict(lambda: collections.defaultdict(list))
@@ -119,7 +119,7 @@ def task_table(scores: Iterable[scores_lib.Score]) -> Table:
     """Returns every task's score, by number of finetuning tasks; the mean over seeds."""
     latest: dict[tuple, scores_lib.Score] = {}
     for score in sorted(scores, key=lambda s: s.step):
-        if score.subtask != scores_lib.MEAN:
+        if not scores_lib.is_mean(score.subtask):
             settings = tuple(sorted(score.settings.items()))
             size = score.settings.get("size", "")
             latest[score.benchmark, score.subtask, score.metric, size, settings] = score
