@@ -12,7 +12,6 @@ the standard error over tasks; elsewhere `n` counts examples.
 import csv
 import dataclasses
 import os
-import types
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -25,7 +24,6 @@ COLUMNS = (
 
 MEAN = "_mean"
 _GROUP = f"{MEAN}."
-_NO_GROUPS: Mapping[tuple[str, str], Sequence[str]] = types.MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,29 +69,43 @@ def group_of(subtask: str) -> str:
     return subtask.removeprefix(_GROUP) if subtask.startswith(_GROUP) else ""
 
 
-def macro_means(
-    scores: Iterable[Score], groups: Mapping[tuple[str, str], Sequence[str]] = _NO_GROUPS
-) -> list[Score]:
+def macro_means(scores: Iterable[Score]) -> list[Score]:
     """Returns the unweighted mean over tasks, one row for each benchmark, protocol and metric.
 
-    Args:
-        scores: means among them are passed over.
-        groups: (benchmark, task) -> the groups it is in; each has a mean of its own.
+    Means among the scores are passed over.
     """
-    members = defaultdict(list)
-    for score in scores:
-        if is_mean(score.subtask):
-            continue
-        settings = tuple(sorted(score.settings.items()))
-        name = (score.model, score.step, score.benchmark, score.protocol, score.metric)
-        own = groups.get((score.benchmark, score.subtask), ())
-        for mean in (MEAN, *map(group_mean, own)):
-            members[name, settings, mean].append(score)
+    return _means(scores, MEAN)
+
+
+def group_means(scores: Iterable[Score], groups: Mapping[str, Iterable[str]]) -> list[Score]:
+    """Returns the same over some of the tasks.
+
+    Args:
+        scores: of one benchmark, or of several whose tasks have the same groups.
+        groups: group -> its tasks.
+    """
+    scores = list(scores)
     means = []
-    for (_, _, mean), rows in members.items():
-        value, stderr = metrics.mean_and_stderr([row.value for row in rows])
+    for group, tasks in groups.items():
+        tasks = set(tasks)
+        means += _means((s for s in scores if s.subtask in tasks), group_mean(group))
+    return means
+
+
+def _means(scores: Iterable[Score], name: str) -> list[Score]:
+    grouped = defaultdict(list)
+    for score in scores:
+        if not is_mean(score.subtask):
+            settings = tuple(sorted(score.settings.items()))
+            key = (score.model, score.step, score.benchmark, score.protocol, score.metric)
+            grouped[key, settings].append(score)
+    means = []
+    for members in grouped.values():
+        value, stderr = metrics.mean_and_stderr([member.value for member in members])
         means.append(
-            dataclasses.replace(rows[0], subtask=mean, value=value, n=len(rows), stderr=stderr)
+            dataclasses.replace(
+                members[0], subtask=name, value=value, n=len(members), stderr=stderr
+            )
         )
     return means
 
