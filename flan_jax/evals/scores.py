@@ -11,6 +11,7 @@ the standard error over tasks; elsewhere `n` counts examples.
 
 import csv
 import dataclasses
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -67,6 +68,23 @@ def group_mean(group: str) -> str:
 def group_of(subtask: str) -> str:
     """Returns the group that a mean is over: "" of all tasks, and where it is no mean."""
     return subtask.removeprefix(_GROUP) if subtask.startswith(_GROUP) else ""
+
+
+def how_asked(protocol: str) -> tuple[str, str, str]:
+    """Returns how, on which split and in which way a benchmark was asked; "" where not said.
+
+    Example:
+        >>> how_asked("5-shot CoT; test; generate"), how_asked("greedy")
+        (('5-shot CoT', 'test', 'generate'), ('greedy', '', ''))
+    """
+    parts = protocol.rsplit("; ", 2)
+    return (parts[0], parts[1], parts[2]) if len(parts) == 3 else (protocol, "", "")
+
+
+def error_of_mean(errors: Sequence[float | None]) -> float | None:
+    """Returns the standard error of a mean of independent numbers from theirs; None if unknown."""
+    known = [error for error in errors if error is not None]
+    return math.hypot(*known) / len(errors) if len(known) == len(errors) > 0 else None
 
 
 def macro_means(scores: Iterable[Score]) -> list[Score]:
