@@ -45,15 +45,6 @@ METRICS: Mapping[str, str] = {name: "exact_match" for name in NUM_SUBTASKS} | {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Average:
-    """An average of a run, or why it has none."""
-
-    name: str  # a key of AVERAGES
-    missing: tuple[str, ...]  # 'mgsm', 'bbh: 3 of 27 subtasks'; empty: none
-    score: Score | None  # None where something is missing
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Normalized:
     split: str
     value: float
@@ -78,8 +69,8 @@ def normalized_mean(scores: Mapping[str, float], baselines: Mapping[str, float])
 
 def averages(
     scores: Sequence[Score], baselines: Mapping[tuple[str, str], float]
-) -> tuple[Average, ...]:
-    """Returns the averages of a run.
+) -> tuple[list[Score], dict[str, int]]:
+    """Returns the averages of a run, and the benchmarks not all there -> subtasks that are.
 
     Only answers that were generated count, and only whole benchmarks. Where MMLU was asked on both
     splits, the validation split counts, as in the paper.
@@ -91,24 +82,17 @@ def averages(
         scores: of one model at one step.
         baselines: (benchmark, subtask) -> what guessing scores.
     """
-    found: dict[str, _Normalized] = {}
-    lacking: dict[str, str] = {}
-    for name, num in NUM_SUBTASKS.items():
-        rows = rows_of(scores, name)
-        if len(rows) == num:
-            found[name] = _normalized(rows, baselines)
-        else:
-            lacking[name] = f"{name}: {len(rows)} of {num} subtasks" if rows else name
-    return tuple(
-        Average(
-            name=name,
-            missing=tuple(lacking[member] for member in members if member in lacking),
-            score=None
-            if lacking.keys() & set(members)
-            else _average(name, {member: found[member] for member in members}),
-        )
+    rows = {name: rows_of(scores, name) for name in NUM_SUBTASKS}
+    lacking = {
+        name: len(rows[name]) for name, num in NUM_SUBTASKS.items() if len(rows[name]) != num
+    }
+    found = {name: _normalized(own, baselines) for name, own in rows.items() if name not in lacking}
+    made = [
+        _average(name, {member: found[member] for member in members})
         for name, members in AVERAGES.items()
-    )
+        if not lacking.keys() & set(members)
+    ]
+    return made, lacking
 
 
 def rows_of(scores: Sequence[Score], benchmark: str) -> list[Score]:
