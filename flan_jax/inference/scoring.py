@@ -43,6 +43,7 @@ class Score:
     """How likely a text is after its prompt."""
 
     token_logprobs: np.ndarray  # [num_tokens] float32, of each token given all before it
+    is_greedy: bool | None = None  # whether each token is the likeliest there; None: not known
 
     @property
     def num_tokens(self) -> int:
@@ -268,8 +269,8 @@ def _fetched(
     for i, of_row in zip(indices, fetched, strict=True):
         # Copies, as a view would keep the whole batch.
         scores = [
-            Score(of_choice[: len(choice)].copy())
-            for of_choice, choice in zip(of_row, rows[i][1], strict=False)
+            Score(found[:, 0].copy(), bool((found[:, 0] >= found[:, 1]).all()))
+            for found in (c[: len(t)] for c, t in zip(of_row, rows[i][1], strict=False))
         ]
         for j, score in enumerate(scores):
             if np.isnan(score.token_logprobs).any():
@@ -304,7 +305,7 @@ def token_logprobs(
             least.
 
     Returns:
-        `[rows, members, length]` float32.
+        `[rows, members, length, 2]` float32: that of the token, and of the likeliest one there.
     """
     rows, _, length = choices.shape
     cache = model.prompt_cache(params, prompts, num_tokens=num_tokens)
@@ -314,13 +315,14 @@ def token_logprobs(
         # A comparison, as in the loss: a vocabulary split over devices needs no gather.
         pieces = jax.lax.broadcasted_iota(targets.dtype, logits.shape, logits.ndim - 1)
         chosen = jnp.sum(jnp.where(pieces == targets[..., None], logits, 0.0), axis=-1)
-        return chosen - jax.nn.logsumexp(logits, axis=-1)
+        found = jnp.stack([chosen, jnp.max(logits, axis=-1)], axis=-1)
+        return found - jax.nn.logsumexp(logits, axis=-1)[..., None]
 
     def of_members(tokens: jax.Array) -> jax.Array:
         features = model.follow(params, cache, tokens)
         joined = features.reshape(rows, -1, features.shape[-1]), tokens.reshape(rows, -1)
         logprobs = _some_at_a_time(of_positions, joined, logits_at_once // rows)
-        return logprobs.reshape(tokens.shape)
+        return logprobs.reshape(*tokens.shape, 2)
 
     result = _some_at_a_time(of_members, (choices,), positions_at_once // (rows * length))
     if not jax.sharding.get_abstract_mesh().empty:  # whole on each process, which reads it

@@ -88,6 +88,18 @@ def test_scores_are_those_of_full_forward_passes(name):
     _assert_equal(scores, want)
 
 
+@pytest.mark.parametrize("name", ["t5", "palm"])
+def test_a_score_says_whether_decoding_would_give_the_text(name):
+    model, params, _ = _scored(name)
+    prompt, likeliest = _texts()[0][3], []
+    for length in range(1, 4):
+        logits = full_logits(model, params, padded([prompt], 16), padded([[*likeliest, 2]], 16))
+        likeliest.append(int(logits[0, length - 1].argmax()))
+    others = [[*likeliest[:i], likeliest[i] ^ 1, *likeliest[i + 1 :]] for i in range(3)]
+    (scores,) = _scorer(model, params).score([prompt], [[likeliest, likeliest[:1], *others]])
+    assert [score.is_greedy for score in scores] == [True, True, False, False, False]
+
+
 @pytest.mark.parametrize("name", ["t5", "u_palm_scanned"])
 def test_neither_batch_nor_order_nor_padding_changes_a_score(name):
     model, params, scores = _scored(name)
@@ -111,7 +123,7 @@ def test_the_parts_that_are_computed_at_a_time_change_no_score():
         for positions, logits in ((10**6, 10**6), (30, 6), (1, 1))
     )
     for got in others:
-        assert got.shape == choices.shape
+        assert got.shape == (*choices.shape, 2)
         np.testing.assert_allclose(got, whole, rtol=1e-5, atol=1e-5)
 
 
