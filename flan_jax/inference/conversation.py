@@ -32,6 +32,9 @@ class Exchange:
     answer: str
 
 
+# What somebody said: a `role` and a `content`, as chat templates have it.
+Message = Mapping[str, str]
+
 # From exchanges and the question after them to a prompt.
 Phrase = Callable[[Sequence[Exchange], str], str]
 
@@ -54,7 +57,36 @@ def templated(
 ) -> Phrase:
     """Returns the function that phrases prompts by a chat template; `plain` for an empty one.
 
-    Templates come with checkpoints, so they run in a sandbox, as in transformers.
+    Args:
+        template: as of `renderer`, as are the others.
+        place: where it was found, for messages.
+        tokens: what else it may name.
+
+    Raises:
+        DataError: it is no template; the function raises it where the template fails.
+    """
+    if not template:
+        return plain
+    render = renderer(template, place, tokens)
+
+    def phrase(exchanges: Sequence[Exchange], question: str) -> str:
+        messages = []
+        for exchange in exchanges:
+            messages.append({"role": "user", "content": exchange.question})
+            messages.append({"role": "assistant", "content": exchange.answer})
+        messages.append({"role": "user", "content": question})
+        return render(messages, True)
+
+    return phrase
+
+
+def renderer(
+    template: str, place: str, tokens: Mapping[str, str] = types.MappingProxyType({})
+) -> Callable[[Sequence[Message], bool], str]:
+    """Returns the function that renders messages by a chat template.
+
+    It takes the messages, and whether an answer is to begin at the end. Templates come with
+    checkpoints, so they run in a sandbox, as in transformers.
 
     Args:
         template: in Jinja, of `messages` with a role and a content.
@@ -64,8 +96,6 @@ def templated(
     Raises:
         DataError: it is no template; the function raises it where the template fails.
     """
-    if not template:
-        return plain
     import jinja2
     from jinja2 import sandbox
 
@@ -85,20 +115,17 @@ def templated(
     except Exception as error:  # a template is a program: it may fail in any way
         raise broken(error) from None
 
-    def phrase(exchanges: Sequence[Exchange], question: str) -> str:
-        messages = []
-        for exchange in exchanges:
-            messages.append({"role": "user", "content": exchange.question})
-            messages.append({"role": "assistant", "content": exchange.answer})
-        messages.append({"role": "user", "content": question})
+    def render(messages: Sequence[Message], begins_answer: bool) -> str:
         try:
-            prompt = compiled.render(messages=messages, add_generation_prompt=True, **tokens)
+            prompt = compiled.render(
+                messages=list(messages), add_generation_prompt=begins_answer, **tokens
+            )
             prompt.encode()  # half a pair of surrogates has no UTF-8, thus no tokens
         except Exception as error:
             raise broken(error) from None
         return prompt
 
-    return phrase
+    return render
 
 
 def step_by_step(question: str) -> str:
