@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import IO
 
+from flan_jax.core import tables
 from flan_jax.evals import metrics
 from flan_jax.evals import scores as scores_lib
 from flan_jax.paper import results
@@ -172,14 +173,12 @@ def paper_table() -> Table:
 
 def markdown(table: Table) -> str:
     """Returns the table as GitHub Markdown."""
-
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
-
-    text = line([*table.names, *table.columns])
-    text += line([*("---" for _ in table.names), *("---:" for _ in table.columns)])
-    for names, cells in table.rows:
-        text += line([*names, *("" if cell is None else str(cell) for cell in cells)])
+    rows = [[*names, *("" if cell is None else str(cell) for cell in cells)]
+            for names, cells in table.rows]  # fmt: skip
+    first = len(table.names)
+    text = tables.markdown(
+        [[*table.names, *table.columns], *rows], right=range(first, first + len(table.columns))
+    )
     return text + (f"\n{table.note}\n" if table.note else "")
 
 
