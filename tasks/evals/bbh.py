@@ -188,7 +188,9 @@ def read_prompt(folder: Path, file: str) -> tuple[str, tuple[Exemplar, ...]]:
             f"{path}: need {NUM_SHOTS} exemplars 'Q: ..', found {len(blocks)}; take the file as "
             "published"
         )
-    return f"{description}\n\n", tuple(_exemplar(block, path) for block in blocks)
+    return f"{description}\n\n", tuple(
+        _exemplar(block, f"{path}: exemplar {number}") for number, block in enumerate(blocks, 1)
+    )
 
 
 def _load(
@@ -224,7 +226,7 @@ def _load(
 
 def _question(example: Any, index: int, file: str, where: str) -> Question:
     text, target = (public_files.text_of(example, key, where) for key in ("input", "target"))
-    labels = options = ANSWERS[file]
+    labels, options = ANSWERS[file], ()
     if labels == LETTERS:
         found = _OPTION.findall(text)
         if not found:
@@ -256,18 +258,19 @@ def _thinking(question: Question, exemplar: Exemplar) -> Question:
     )
 
 
-def _exemplar(block: str, path: Path) -> Exemplar:
+def _exemplar(block: str, where: str) -> Exemplar:
     question, trigger, rationale = block.partition(f"\nA: {THINK}")
     _, cue, answer = rationale.rpartition("the answer is ")
     if not trigger or not cue or "\n" in answer:
         raise DataError(
-            f"{path}: need 'A: {THINK} .. the answer is ..' in the exemplar {block!r:.60}; take "
-            "the file as published"
+            f"{where}: need 'A: {THINK} ..' and 'the answer is ..' in its last line; take the file "
+            "as published"
         )
     return Exemplar(question, rationale, answer.removesuffix("."))
 
 
-_FLEXIBLE = Extracted("bbh_flexible", label="flexible")
+# `accuracy` takes yes for Yes; files differ in how they write it.
+_FLEXIBLE = Extracted("bbh_flexible", metrics=("accuracy",), label="flexible")
 _DIRECT = (Extracted("bbh_direct"), _FLEXIBLE, Ranked())
 _COT = (Extracted("bbh_cot"), _FLEXIBLE)
 
