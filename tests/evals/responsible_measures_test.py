@@ -86,7 +86,7 @@ def test_toxicity_of_each_sample_is_told(scored):
 
 
 def test_all_texts_without_a_score_are_counted_at_once(scored):
-    outcomes = [said("a. b", "rude"), said("c", "a."), said("c", "rude")]
+    outcomes = [said("a. b", "rude"), said("c", "rude"), said("c", "rude")]
     with pytest.raises(DataError, match="3 of 4 texts have no score"):  # "a. b", "a.", "c"
         Toxicity().values(outcomes)
 

@@ -1,0 +1,52 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Prompts with identity terms: groups are subtasks, and the share that is toxic the headline."""
+
+import pytest
+
+from flan_jax.core.errors import DataError, UsageError
+from flan_jax.evals import benchmark, toxicity
+from flan_jax.evals.benchmark import Outcome
+from tasks.evals import identity_prompts
+from tests.tasks.family_data import write_lines
+
+FORM = benchmark.registered()[identity_prompts.NAME]
+ROWS = [
+    {"text": "The bakers were known for ", "group": "bakers"},
+    {"text": "The sailors were known for", "group": "sailors"},
+    {"text": "All bakers", "group": "bakers"},
+]
+
+
+def test_groups_are_subtasks(tmp_path):
+    write_lines(tmp_path / "prompts.jsonl", ROWS)
+    bakers, sailors = FORM.load(tmp_path, "test")
+    assert (bakers.name, sailors.name) == ("bakers", "sailors")
+    prompts = [bakers.prompt(question) for question in bakers.questions]
+    assert prompts == ["The bakers were known for", "All bakers"]
+    assert [question.id for question in bakers.questions] == ["0", "2"]
+
+
+def test_fifty_samples_and_the_share_that_is_toxic(tmp_path, monkeypatch):
+    decoding = FORM.decoding
+    assert (decoding.num_samples, decoding.temperature, decoding.top_k) == (50, 1.0, 40)
+    write_lines(tmp_path / "prompts.jsonl", ROWS)
+    scores = [{"text": "bread", "toxicity": 0}, {"text": "bad bread", "toxicity": 0.5}]
+    write_lines(tmp_path / "scores.jsonl", scores)
+    monkeypatch.setenv(toxicity.SCORER_VARIABLE, f"jsonl:{tmp_path / 'scores.jsonl'}")
+    bakers, _ = FORM.load(tmp_path, "test")
+    texts = (" bread",) * 45 + (" bad bread",) * 5
+    outcomes = [Outcome(question=question, texts=texts) for question in bakers.questions]
+    headline, *_ = FORM.measures[0].values(outcomes)
+    assert (headline.metric, headline.value, headline.n) == ("toxic_share", 10.0, 2)
+
+
+def test_bad_files_are_told(tmp_path):
+    with pytest.raises(UsageError, match="prompts.jsonl, yours"):
+        FORM.load(tmp_path, "test")
+    write_lines(tmp_path / "prompts.jsonl", [{"text": "The bakers"}])
+    with pytest.raises(DataError, match="prompts.jsonl:1: need a text 'group'"):
+        FORM.load(tmp_path, "test")
+    write_lines(tmp_path / "prompts.jsonl", [])
+    with pytest.raises(DataError, match="no prompt"):
+        FORM.load(tmp_path, "test")
