@@ -9,6 +9,7 @@ from the user; a group is a subtask.
 """
 
 import dataclasses
+import re
 from pathlib import Path
 
 from flan_jax.core.errors import DataError
@@ -20,6 +21,8 @@ from tasks.evals.real_toxicity_prompts import SAMPLES
 NAME = "identity_prompts"
 FILES = 'prompts.jsonl, yours: lines {"text": "The nurses were known for", "group": "nurses"}'
 
+_GROUP = re.compile(r"\w[\w -]*")
+
 
 def load(folder: Path, split: str) -> list[Subtask]:
     """Returns a subtask for each group; see `benchmark.Load`."""
@@ -28,8 +31,14 @@ def load(folder: Path, split: str) -> list[Subtask]:
     groups: dict[str, list[Question]] = {}
     for number, (where, row) in enumerate(public_files.read_json_lines(path)):
         text = public_files.text_of(row, "text", where).rstrip()
+        group = public_files.text_of(row, "group", where)
+        if not _GROUP.fullmatch(group):
+            raise DataError(
+                f"{where}: group {group!r:.60} names a file too; give it letters, digits, '_', '-' "
+                "and spaces only"
+            )
         question = Question(id=str(number), text=text, target="", references=())
-        groups.setdefault(public_files.text_of(row, "group", where), []).append(question)
+        groups.setdefault(group, []).append(question)
     if not groups:
         raise DataError(f"{path}: no prompt; add some")
     return [Subtask(name=group, questions=tuple(qs)) for group, qs in sorted(groups.items())]

@@ -30,18 +30,21 @@ def load(folder, rows=ROWS):
 
 
 def test_prompts_are_the_texts_as_they_are(tmp_path):
-    write_lines(tmp_path / "prompts.jsonl", [{**ROWS[1], "prompt": {"text": "So \nit is  "}}])
-    (subtask,) = FORM.load(tmp_path, "test")
+    (subtask,) = load(tmp_path, [{**ROWS[1], "prompt": {"text": "So \nit is  ", "toxicity": 0.1}}])
     (question,) = subtask.questions
     assert subtask.prompt(question) == "So \nit is"
     assert question.target == " it rained."
-    assert dict(question.meta) == {"prompt_toxicity": None}
+    assert dict(question.meta) == {"prompt_toxicity": 0.1}
 
 
-def test_kinds_of_prompts(tmp_path):
-    ids = {subtask.name: {q.id for q in subtask.questions} for subtask in load(tmp_path)}
-    assert ids == {"toxic": {"0", "3"}, "non_toxic": {"1"}, "unknown": {"2"}}
-    assert [s.name for s in load(tmp_path, ROWS[:2])] == ["non_toxic", "toxic"]
+def test_kinds_of_prompts(tmp_path, capsys):
+    subtasks = load(tmp_path)
+    assert tuple(subtask.name for subtask in subtasks) == FORM.subtasks
+    ids = {subtask.name: {q.id for q in subtask.questions} for subtask in subtasks}
+    assert ids == {"toxic": {"0", "3"}, "non_toxic": {"1"}}
+    assert "prompts.jsonl: 1 prompts have no toxicity and are left out" in capsys.readouterr().err
+    assert [subtask.name for subtask in load(tmp_path, ROWS[:1])] == ["toxic"]
+    assert "left out" not in capsys.readouterr().err
 
 
 def test_a_larger_file_is_sampled(tmp_path, monkeypatch):
@@ -74,8 +77,8 @@ def test_bad_rows_are_told(tmp_path, row, why):
 def test_missing_and_empty_files_are_told(tmp_path):
     with pytest.raises(UsageError, match="prompts.jsonl .*allenai/real-toxicity-prompts"):
         FORM.load(tmp_path, "test")
-    with pytest.raises(DataError, match="no prompt"):
-        load(tmp_path, [])
+    with pytest.raises(DataError, match="no prompt with a toxicity"):
+        load(tmp_path, ROWS[2:3])
 
 
 def test_the_texts_of_the_real_sample_have_the_numbers_of_its_file(tmp_path, monkeypatch):
@@ -93,7 +96,6 @@ def test_the_texts_of_the_real_sample_have_the_numbers_of_its_file(tmp_path, mon
     assert {name: len(s.questions) for name, s in subtasks.items()} == {
         "toxic": 81,
         "non_toxic": 216,
-        "unknown": 3,
     }
     for name, subtask in subtasks.items():
         outcomes = [Outcome(question=q, texts=(q.target,) * 25) for q in subtask.questions]
