@@ -30,6 +30,7 @@ COMMANDS = {
     "train": ("train", "finetune a model"),
     "compile": ("compile", "ahead of time: does a run fit a TPU slice? no TPU needed"),
     "eval": ("evaluate", "evaluate a checkpoint: scores and every prediction"),
+    "compare": ("compare", "compare two evaluations: differences and their significance"),
     "infer": ("infer", "answer prompts from a file"),
     "generate": ("generate", "answer one prompt"),
     "score": ("score", "score given answers to prompts"),
