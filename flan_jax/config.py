@@ -45,6 +45,7 @@ CONFIGURABLES = {
     "infer": "flan_jax.predicting:load",
     "DecodeConfig": "flan_jax.inference.decode_config:DecodeConfig",
     "EvalConfig": "flan_jax.evals.runner:EvalConfig",
+    "SuiteConfig": "flan_jax.evals.suite:SuiteConfig",
     "Sweep": "flan_jax.jobs:Sweep",
 }
 

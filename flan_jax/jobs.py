@@ -16,6 +16,7 @@ from typing import Any
 
 import flan_jax
 from flan_jax import formats, predicting
+from flan_jax.benchmark_jobs import InTraining
 from flan_jax.collection.store import Store, read_manifest
 from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
 from flan_jax.core import errors, files, modules, settings
@@ -27,6 +28,7 @@ from flan_jax.data.row_layouts import LAYOUTS
 from flan_jax.data.seqio_loader import SeqioInput
 from flan_jax.evals import grouping, runner
 from flan_jax.evals.runner import EvalConfig, Evaluation
+from flan_jax.evals.suite import SuiteConfig
 from flan_jax.models.model import Model
 from flan_jax.parallel import arrays, hosts
 from flan_jax.parallel.mesh import make_mesh
@@ -35,8 +37,10 @@ from flan_jax.training import checkpoints, loop
 from flan_jax.training.loop import TrainConfig, TrainResult
 
 EVAL_FOLDER = "eval"
+BENCHMARKS_FOLDER = "benchmarks"
 _PLAIN_T5_1_1 = re.compile(r"t5[-_]v?1_1[-_](small|base|large|xl|xxl)\b")
 BuildStore = Callable[..., Store]
+EvalFn = Callable[[PyTree, int], dict[str, float]]  # of parameters and their step
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,6 +146,7 @@ def train(
     config: TrainConfig,
     build: BuildStore | None = None,
     evaluation: EvalConfig | None = None,
+    benchmarks: SuiteConfig | None = None,
     operative_config: Callable[[], str] = str,
 ) -> TrainResult:
     """Finetunes a model on a mixture; resumes where an earlier run of the same folder stopped.
@@ -154,12 +159,13 @@ def train(
         config: optimizer, steps, folder and periods.
         build: makes the store if `data.store` is none yet.
         evaluation: what to evaluate by decoding at each evaluation; None: the loss only. With a
-            SeqIO mixture nothing is evaluated: `evaluate` does it, from a store.
+            SeqIO mixture it must be None: `evaluate` does it, from a store.
+        benchmarks: what else to ask at each evaluation; None: nothing.
         operative_config: gives the configuration that checkpoints carry.
     """
     hosts.join()
     if isinstance(data, SeqioInput):
-        return _train_on_seqio(model, data, config, evaluation, operative_config)
+        return _train_on_seqio(model, data, config, evaluation, benchmarks, operative_config)
     if data.layout != model.LAYOUT:
         raise errors.UsageError(
             f"TrainInput.layout {data.layout!r} does not suit the model, a "
@@ -171,7 +177,7 @@ def train(
         store = open_store(data.store, data.mixture, build)
         _check_model(model, store)
     names = sorted(store.mixture_rates(data.mixture))
-    eval_batches = eval_fn = None
+    eval_batches = None
     if set(names) & set(store.tasks("validation")):
         eval_batches = functools.partial(
             features.loss_batches,
@@ -183,15 +189,20 @@ def train(
             num_examples=config.eval_examples,
             **arrays.place(model.rules or preset(config.rules), make_mesh(config.mesh)),
         )
+    laid_out = dataclasses.replace(model, rules=model.rules or preset(config.rules))
+    hooks = []
     if evaluation is not None:
-        laid_out = dataclasses.replace(model, rules=model.rules or preset(config.rules))
-        eval_fn = _Evaluator(laid_out, store, evaluation, Path(config.model_dir) / EVAL_FOLDER)
+        hooks.append(_Evaluator(laid_out, store, evaluation, Path(config.model_dir) / EVAL_FOLDER))
+    if benchmarks is not None:
+        vocabulary = _vocabulary_of(store)
+        lengths = dict(data.feature_lengths or store.feature_lengths)
+        hooks.append(_benchmarks(laid_out, vocabulary, benchmarks, config, lengths["inputs"]))
     return loop.train(
         model=model,
         data=data,
         config=config,
         eval_batches=eval_batches,
-        eval_fn=eval_fn,
+        eval_fn=_all_of(hooks),
         info={
             "gin": operative_config(),
             "code_version": flan_jax.__version__,
@@ -215,6 +226,7 @@ def _train_on_seqio(
     data: SeqioInput,
     config: TrainConfig,
     evaluation: EvalConfig | None,
+    benchmarks: SuiteConfig | None,
     operative_config: Callable[[], str],
 ) -> TrainResult:
     with hosts.all_or_none():
@@ -231,11 +243,17 @@ def _train_on_seqio(
         files.check_folder(config.model_dir, "MODEL_DIR")
         vocabulary = load_vocabulary(data.vocabulary).facts()
         _check_rows(model, vocabulary, f"mixture {data.mixture!r}")
+    hooks = []
+    if benchmarks is not None:
+        laid_out = dataclasses.replace(model, rules=model.rules or preset(config.rules))
+        words, longest = load_vocabulary(data.vocabulary), dict(data.feature_lengths)["inputs"]
+        hooks.append(_benchmarks(laid_out, words, benchmarks, config, longest))
     return loop.train(
         model=model,
         data=data,
         config=config,
         open_data=seqio_loader.open_train,
+        eval_fn=_all_of(hooks),
         info={
             "gin": operative_config(),
             "code_version": flan_jax.__version__,
@@ -243,6 +261,27 @@ def _train_on_seqio(
             "vocabulary": vocabulary,
         },
     )
+
+
+def _benchmarks(
+    model: Model, vocabulary: Vocabulary, config: SuiteConfig, training: TrainConfig, longest: int
+) -> InTraining:
+    with hosts.all_or_none():
+        return InTraining(
+            model, vocabulary, config, Path(training.model_dir) / BENCHMARKS_FOLDER,
+            max_input_length=longest, batch_size=EvalConfig().batch_size,
+        )  # fmt: skip
+
+
+def _all_of(hooks: Sequence[EvalFn]) -> EvalFn | None:
+    """Returns the hook that calls all of them; None if there is none."""
+    if not hooks:
+        return None
+
+    def call(params: PyTree, step: int) -> dict[str, float]:
+        return {name: value for hook in hooks for name, value in hook(params, step).items()}
+
+    return call
 
 
 def evaluate(

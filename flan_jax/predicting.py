@@ -106,6 +106,15 @@ class Predictor:
         """Returns the tokens of a whole answer, its EOS included."""
         return [*self.vocabulary.encode(answer), self.vocabulary.eos_id]
 
+    def encode_choice(self, choice: str) -> list[int]:
+        """Returns the tokens of a text as an answer that is compared with others.
+
+        It has an EOS where the model was trained to end answers with one; of a decoder from
+        elsewhere the harnesses compare the texts alone.
+        """
+        end = [self.vocabulary.eos_id] if self.ends_prompts else []
+        return [*self.vocabulary.encode(choice), *end]
+
     def on_mesh(self) -> contextlib.AbstractContextManager:
         """Enters the mesh that the parameters lie on, if they lie on one."""
         return contextlib.nullcontext() if self.mesh is None else jax.set_mesh(self.mesh)
