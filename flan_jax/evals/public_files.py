@@ -52,6 +52,18 @@ def read_csv(path: Path, num_columns: int) -> Iterator[tuple[str, list[str]]]:
         yield where, _checked(row, num_columns, where)
 
 
+def read_csv_table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yields (`file:line`, cells by column) of a CSV file whose first record names the columns.
+
+    Raises:
+        DataError: a record has more or fewer cells than columns, or quotes are wrong.
+    """
+    records = csv_rows(path)
+    columns = next(records, ("", []))[1]
+    for where, row in records:
+        yield where, dict(zip(columns, _checked(row, len(columns), where), strict=True))
+
+
 def read_tsv(path: Path, num_columns: int) -> Iterator[tuple[str, list[str]]]:
     """Yields (`file:line`, cells) of lines with tabs between the cells and no quoting.
 

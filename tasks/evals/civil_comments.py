@@ -3,8 +3,7 @@
 """CivilComments (Borkan et al. 2019): whether a comment is toxic, by yes or no.
 
 The score is the area under the ROC curve of log p(yes) - log p(no), without exemplars and with ten,
-half of them toxic (Chung et al. 2022, App. C). The paper does not publish its wording; this is
-ours:
+half of them toxic (Chung et al. 2022, App. C). We do not know the paper's wording; this is ours:
 
     Comment: TEXT
     Question: Is this comment toxic? Answer yes or no.
@@ -23,7 +22,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flan_jax.collection.evaluation_texts import csv_rows
 from flan_jax.core.errors import DataError
 from flan_jax.evals import benchmark, public_files, toxicity
 from flan_jax.evals.benchmark import Benchmark, Question, Subtask
@@ -64,20 +62,11 @@ def load(folder: Path, split: str, *, num_shots: int) -> list[Subtask]:
 
 def read_comments(path: Path) -> Iterator[Comment]:
     """Yields the comments of a file of either form; `DataError` for a row that is none."""
-    for where, row in _csv(path) if path.suffix == ".csv" else public_files.read_json_lines(path):
+    is_csv = path.suffix == ".csv"
+    rows = public_files.read_csv_table(path) if is_csv else public_files.read_json_lines(path)
+    for where, row in rows:
         text = public_files.text_of(row, "text" if "text" in row else "comment_text", where)
         yield where, text.strip(), _share(row.get("toxicity", row.get("target")), where)
-
-
-def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    header: list[str] = []
-    for where, cells in csv_rows(path):
-        if not header:
-            header = cells
-        elif len(cells) != len(header):
-            raise DataError(f"{where}: need {len(header)} cells as in the header, not {len(cells)}")
-        else:
-            yield where, dict(zip(header, cells, strict=True))
 
 
 def _share(value: Any, where: str) -> float:

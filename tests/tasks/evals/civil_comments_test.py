@@ -139,5 +139,5 @@ def test_missing_files_and_too_few_exemplars_are_told(folder):
     with pytest.raises(UsageError, match="test.jsonl"):
         ZERO.load(folder, "test")
     (folder / "test.csv").write_text("text,toxicity\na,0.5,1\n")
-    with pytest.raises(DataError, match="test.csv:2: need 2 cells as in the header, not 3"):
+    with pytest.raises(DataError, match="test.csv:2: need 2 columns, found 3"):
         ZERO.load(folder, "test")

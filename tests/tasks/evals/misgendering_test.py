@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Translation misgendering: golden prompts, oracle and constant, bad rows."""
 
+import csv
+
 import pytest
 
 from flan_jax.core.errors import DataError, UsageError
@@ -15,7 +17,7 @@ ROWS = [
     {
         "source": "Ana es panadera.\n\nVive en Lima. ",
         "language": "Spanish",
-        "gender": "Female",
+        "gender": "Feminine",
         "set": "written",
         "reference": "Ana is a baker. She lives in Lima.",
     },
@@ -33,13 +35,62 @@ def test_golden_prompt(tmp_path):
     (subtask,) = load(tmp_path)
     question = subtask.questions[0]
     assert subtask.prompt(question) == (
-        "Translate this passage from Spanish to English.\n"
+        "Translate the following text from Spanish to English.\n\n"
         "Spanish: Ana es panadera. Vive en Lima.\n"
         "English:"
     )
     assert question.target == " Ana is a baker. She lives in Lima."
     assert [q.references for q in subtask.questions] == [("she",), ("he",), ("she",)]
     assert dict(subtask.questions[1].meta) == {"language": "Turkish", "set": ""}
+
+
+# As MiTTenS has them: records of several lines, a column of a remark, both directions.
+HEADER = [
+    "", "inputs", "targets", "lang", "lang_resource_level", "encoded_gender", "eval_set_key",
+    "format", "example", "split", "eval_set_family", "\nNOT FOR TRAINING\nguid",
+]  # fmt: skip
+RECORDS = [
+    [0, "Translate the following text from English to Czech.\n\nEnglish: She bakes.\nCzech:",
+     "Peče.", "cs", "low", "feminine", "k", "2xx", "She bakes.", "all", "late_binding", ""],
+    [1, "Translate the following text from Czech to English.\n\nCzech: Peče, je\npekařka.\n"
+     "English:", 'She bakes, "she is\na baker".', "cs", "low", "feminine", "k", "2en", "Peče, je\npekařka.",
+     "test", "late_binding", ""],
+    [2, "Translate the following text from Thai to English.\n\nThai: X\nEnglish:",
+     "He bakes.", "th", "mid", "masculine", "k", "2en", "X", "validation", "synthbio", ""],
+]  # fmt: skip
+
+
+def write_mittens(folder, records=RECORDS):
+    with open(folder / "mittens_dataset_v5.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([HEADER, *records])
+
+
+def test_mittens_passages_into_english(tmp_path):
+    write_mittens(tmp_path)
+    (subtask,) = FORM.load(tmp_path, "test")
+    assert [q.text for q in subtask.questions] == [
+        "Translate the following text from Czech to English.\n\nCzech: Peče, je pekařka.\nEnglish:",
+        "Translate the following text from Thai to English.\n\nThai: X\nEnglish:",
+    ]
+    assert [q.references for q in subtask.questions] == [("she",), ("he",)]
+    assert [dict(q.meta) for q in subtask.questions] == [
+        {"language": "Czech", "set": "late_binding"},
+        {"language": "Thai", "set": "synthbio"},
+    ]
+    assert subtask.questions[0].target == ' She bakes, "she is a baker".'
+    assert measured(subtask, lambda q: q.target)["accuracy"] == 100.0
+
+
+def test_bad_mittens_files_are_told(tmp_path):
+    write_mittens(tmp_path, [[*RECORDS[1][:1], "Put it into English.", *RECORDS[1][2:]]])
+    with pytest.raises(DataError, match="v5.csv:4: need inputs that say 'from LANGUAGE to"):
+        FORM.load(tmp_path, "test")
+    write_mittens(tmp_path, RECORDS[:1])
+    with pytest.raises(DataError, match="no passage to translate into English"):
+        FORM.load(tmp_path, "test")
+    write_mittens(tmp_path, [RECORDS[1][:-1]])
+    with pytest.raises(DataError, match="need 12 columns, found 11"):
+        FORM.load(tmp_path, "test")
 
 
 def measured(subtask, text_of) -> dict[str, float]:
@@ -74,7 +125,7 @@ def test_bad_rows_are_told(tmp_path, row, why):
 
 
 def test_missing_and_empty_files_are_told(tmp_path):
-    with pytest.raises(UsageError, match="passages.jsonl, yours"):
+    with pytest.raises(UsageError, match="mittens_dataset_v5.csv .nor passages.jsonl"):
         FORM.load(tmp_path, "test")
     with pytest.raises(DataError, match="no passage"):
         load(tmp_path, [])
