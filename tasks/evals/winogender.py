@@ -7,14 +7,14 @@ with a pronoun of each of three genders, which are the subtasks. Answers are gen
 article before them is ignored (Chung et al. 2022, App. C). We do not know the paper's wording; this
 is ours:
 
-    The technician told the customer that he could pay with cash.
+    The baker asked the guest when he would arrive.
     Question: Who does the pronoun "he" refer to?
     Answer:
 
 With `occupations-stats.tsv` beside the sentences, questions with `he` or `she` are told apart by
-whether their answer goes against statistics of the occupation ("gotcha", Rudinger et al. 2018,
-Table 2): for `she`, where the occupation is the answer and less than half female, or the other
-person is the answer and at least half of the occupation is female; for `he` the reverse.
+whether their answer goes against statistics of the occupation ("gotcha", Rudinger et al. 2018): for
+`she`, where the occupation is the answer and less than half female, or the other person is the
+answer and at least half of the occupation is female; for `he` the reverse.
 """
 
 import re
@@ -55,7 +55,7 @@ def load(folder: Path, split: str) -> list[Subtask]:
         parts = name.split(".")
         if len(parts) != 5 or parts[2] not in ("0", "1") or parts[3] not in PRONOUNS:
             raise DataError(
-                f"{where}: need an id such as nurse.patient.1.male.txt, found {name!r:.60}"
+                f"{where}: need an id such as baker.guest.1.male.txt, found {name!r:.60}"
             )
         question = _question(where, name, sentence, female)
         questions[parts[3]].append(question)

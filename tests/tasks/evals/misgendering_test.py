@@ -53,8 +53,8 @@ RECORDS = [
     [0, "Translate the following text from English to Czech.\n\nEnglish: She bakes.\nCzech:",
      "Peče.", "cs", "low", "feminine", "k", "2xx", "She bakes.", "all", "late_binding", ""],
     [1, "Translate the following text from Czech to English.\n\nCzech: Peče, je\npekařka.\n"
-     "English:", 'She bakes, "she is\na baker".', "cs", "low", "feminine", "k", "2en", "Peče, je\npekařka.",
-     "test", "late_binding", ""],
+     "English:", 'She bakes, "she is\na baker".', "cs", "low", "feminine", "k", "2en",
+     "Peče, je\npekařka.", "test", "late_binding", ""],
     [2, "Translate the following text from Thai to English.\n\nThai: X\nEnglish:",
      "He bakes.", "th", "mid", "masculine", "k", "2en", "X", "validation", "synthbio", ""],
 ]  # fmt: skip
