@@ -147,14 +147,14 @@ def test_a_cloze_form_ranks_by_sum_by_token_and_by_character(folder):
     question = subtask(folder, "mmlu_cloze").questions[1]  # He, None, NA, null
     outcome = Outcome(
         question=question,
-        choice_logprobs=(-2.0, -2.4, -1.9, -4.0),
-        choice_means=(-2.0, -2.4, -1.9, -1.0),
+        choice_logprobs=(-2.0, -3.6, -1.9, -4.0),
+        choice_means=(-2.0, -3.6, -1.9, -1.0),
     )
     (measure,) = FORMS["mmlu_cloze"].measures
     judged = measure.judge(outcome)
     assert judged["ranked"] == "C"
     assert judged["ranked_by_token"] == "D"
-    assert judged["ranked_by_character"] == "B"  # -0.6; the others -1.0, -0.95 and -1.0
+    assert judged["ranked_by_character"] == "B"  # -0.9; the others -1.0, -0.95 and -1.0
     assert [value.metric for value in measure.values([outcome])] == [
         "accuracy", "accuracy/by_token", "accuracy/by_character",
     ]  # fmt: skip
