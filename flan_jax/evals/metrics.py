@@ -54,6 +54,34 @@ def token_f1(targets: Sequence[Target], predictions: Sequence[str]) -> dict[str,
     return _mean("token_f1", targets, predictions)
 
 
+def squad_em(targets: Sequence[Target], predictions: Sequence[str]) -> dict[str, float]:
+    """Returns the percentage that equals a reference after SQuAD 1.1's normalization.
+
+    That is: lower case, no punctuation (of any script), no English articles, single spaces. The
+    text is brought to Unicode's form NFC first.
+    """
+    return _mean("squad_em", targets, predictions)
+
+
+def squad_f1(targets: Sequence[Target], predictions: Sequence[str]) -> dict[str, float]:
+    """Returns SQuAD 1.1's mean F1 by its own name; the same as `token_f1`."""
+    return _mean("squad_f1", targets, predictions)
+
+
+def squad_em_multilingual(
+    targets: Sequence[Target], predictions: Sequence[str]
+) -> dict[str, float]:
+    """Returns `squad_em` for other languages than English: "a" or "the" stays a word."""
+    return _mean("squad_em_multilingual", targets, predictions)
+
+
+def squad_f1_multilingual(
+    targets: Sequence[Target], predictions: Sequence[str]
+) -> dict[str, float]:
+    """Returns `squad_f1` for other languages than English: "a" or "the" stays a word."""
+    return _mean("squad_f1_multilingual", targets, predictions)
+
+
 def per_example(name: str, target: Target, prediction: str) -> float:
     """Returns the score of one prediction by the metric called `name`, from 0 to 100.
 
@@ -130,19 +158,23 @@ def _rouge_scorer():
     return rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
 
 
-def _token_f1(reference: str, prediction: str) -> float:
-    expected, got = _words(reference), _words(prediction)
+def _same_words(reference: str, prediction: str, *, articles: bool = False) -> float:
+    return float(_words(reference, articles) == _words(prediction, articles))
+
+
+def _token_f1(reference: str, prediction: str, *, articles: bool = False) -> float:
+    expected, got = _words(reference, articles), _words(prediction, articles)
     if not expected or not got:
         return float(expected == got)
     shared = sum((collections.Counter(expected) & collections.Counter(got)).values())
     return 2.0 * shared / (len(expected) + len(got))
 
 
-def _words(text: str) -> list[str]:
-    """Returns the words of `text`: lower case, no punctuation, no English articles."""
+def _words(text: str, articles: bool) -> list[str]:
+    """Returns the words of `text`: lower case, no punctuation, English articles if wanted."""
     text = unicodedata.normalize("NFC", text).lower()
     kept = "".join(c for c in text if c not in _PUNCTUATION and unicodedata.category(c)[0] != "P")
-    return re.sub(r"\b(a|an|the)\b", " ", kept).split()
+    return (kept if articles else re.sub(r"\b(a|an|the)\b", " ", kept)).split()
 
 
 _SCORES: Mapping[str, Callable[[str, str], float]] = types.MappingProxyType(
@@ -151,6 +183,10 @@ _SCORES: Mapping[str, Callable[[str, str], float]] = types.MappingProxyType(
         "accuracy": _same_label,
         "rouge_l": _rouge_l,
         "token_f1": _token_f1,
+        "squad_em": _same_words,
+        "squad_f1": _token_f1,
+        "squad_em_multilingual": functools.partial(_same_words, articles=True),
+        "squad_f1_multilingual": functools.partial(_token_f1, articles=True),
     }
 )
 
@@ -160,6 +196,18 @@ METRICS: Mapping[str, ExampleMetric] = types.MappingProxyType(
 """Every metric by name: `METRICS[name](target, prediction)` is a score from 0 to 100."""
 
 SEQIO_METRICS: Mapping[str, SeqioMetric] = types.MappingProxyType(
-    {function.__name__: function for function in (exact_match, accuracy, rouge_l, token_f1)}
+    {
+        function.__name__: function
+        for function in (
+            exact_match,
+            accuracy,
+            rouge_l,
+            token_f1,
+            squad_em,
+            squad_f1,
+            squad_em_multilingual,
+            squad_f1_multilingual,
+        )
+    }
 )
 """The same metrics as SeqIO functions, by the same names."""

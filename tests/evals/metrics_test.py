@@ -41,6 +41,46 @@ def test_token_f1_normalizes_as_squad():
     assert metrics.token_f1(["the"], ["a"]) == {"token_f1": 100.0}  # nothing is left on both sides
 
 
+@pytest.mark.parametrize(
+    ("reference", "prediction", "match", "f1"),
+    [
+        # Values of SQuAD 1.1's rule, counted by hand.
+        ("The Big Cat", "the big cat.", 100.0, 100.0),
+        ("U.S.", "us", 100.0, 100.0),
+        ("well-known", "well known", 0.0, 0.0),
+        ("Super Bowl 50", "Bowl 50", 0.0, 80.0),
+        ("to be or not to be", "to be", 0.0, 50.0),  # 2 shared of 6 and 2
+        ("b b c", "b b b", 0.0, 200 / 3),  # a word counts as often as both have it
+        ("1,000", "1000", 100.0, 100.0),
+        ("x", "", 0.0, 0.0),
+        ("caf\u00e9", "cafe\u0301", 100.0, 100.0),  # composed or not
+        ("\u00bfD\u00f3nde?", "d\u00f3nde", 100.0, 100.0),
+        ("\u300c\u6771\u4eac\u300d\u3002", "\u6771\u4eac", 100.0, 100.0),
+        ("\u0627\u0644\u0643\u062a\u060c", "\u0627\u0644\u0643\u062a", 100.0, 100.0),
+        ("\u0627\u0644\u0643\u062a", "\u0643\u062a", 0.0, 0.0),  # the Arabic article stays
+    ],
+)  # fmt: skip
+def test_squad_scores_of_any_script(reference, prediction, match, f1):
+    for suffix in ("", "_multilingual"):
+        assert metrics.METRICS[f"squad_em{suffix}"](reference, prediction) == match
+        assert metrics.METRICS[f"squad_f1{suffix}"](reference, prediction) == pytest.approx(f1)
+
+
+def test_articles_are_words_in_other_languages():
+    # Finnish "a" and Swahili "an" are no articles: one shared word of 2 and 1.
+    assert metrics.METRICS["squad_em"]("a talo", "talo") == 100.0
+    assert metrics.METRICS["squad_em_multilingual"]("a talo", "talo") == 0.0
+    assert metrics.METRICS["squad_f1_multilingual"]("a talo", "talo") == pytest.approx(200 / 3)
+    assert metrics.METRICS["squad_em_multilingual"]("The  Talo!", "the talo") == 100.0
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_squad_f1_is_the_token_f1_and_never_below_the_match(reference, prediction):
+    f1 = metrics.METRICS["squad_f1"](reference, prediction)
+    assert f1 == metrics.METRICS["token_f1"](reference, prediction)
+    assert f1 >= metrics.METRICS["squad_em"](reference, prediction)
+
+
 @pytest.mark.parametrize("name", sorted(metrics.METRICS))
 def test_the_best_reference_counts(name):
     references = ["green apples", "a red ball", "nothing"]
