@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from flan_jax.core import files, tables
 from flan_jax.evals import normalized
 from flan_jax.evals import scores as scores_lib
-from flan_jax.evals.benchmark import GENERATE, TEST
+from flan_jax.evals.benchmark import GENERATE, TEST, VALIDATION
 from flan_jax.evals.scores import Score
 from flan_jax.paper import parts, results
 
@@ -180,15 +180,21 @@ def _scores(
 def _averages(
     made: Sequence[Score], lacking: Mapping[str, int], paper: results.PaperRow | None
 ) -> str:
-    lines = []
+    lines, splits = [], set()
     for score in made:
-        printed = (
-            paper.score(score.benchmark) if paper and score.benchmark == normalized.NAME else None
-        )
+        split = scores_lib.how_asked(score.protocol)[1]  # of MMLU
+        splits.add(split)
+        printed = None
+        if paper is not None and (score.benchmark, split) == (normalized.NAME, VALIDATION):
+            printed = paper.score(normalized.NAME)
         members = ", ".join(normalized.AVERAGES[score.benchmark])
         value = _value(score.value, score.stderr)
         lines.append([score.benchmark, members, value, *_beside(score.value, printed, paper)])
     text = _table(["Average", "Over", "Score", *_beside_head(paper)], lines, num_names=2)
+    if splits - {VALIDATION}:
+        text += (
+            "\nMMLU is on its test split here; in the paper's average, on the validation split.\n"
+        )
     if len(lacking) == len(normalized.NUM_SUBTASKS) and not any(lacking.values()):
         return text
     for name, members in normalized.AVERAGES.items():
@@ -198,7 +204,7 @@ def _averages(
             if member in lacking
         ]
         if without:
-            text += f"\nNo {name}: not all there is of {', '.join(without)}.\n"
+            text += f"\nNo {name}; it lacks {', '.join(without)}.\n"
     return text.lstrip("\n")
 
 

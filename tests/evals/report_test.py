@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report of an evaluation: numbers put in by hand come out where they belong."""
 
+import dataclasses
+
 import pytest
 
 from flan_jax.core import errors
@@ -159,7 +161,7 @@ def test_languages_stand_beside_the_papers():
         ["bn", "1.0 ± 3.0", printed["bn"]],
         ["de", "2.0 ± 3.0", printed["de"]],
     ]
-    assert "No normalized_average: not all there is of mmlu (0 of 57 subtasks)" in text
+    assert "No normalized_average; it lacks mmlu (0 of 57 subtasks), mmlu_cot" in text
     assert "mgsm (2 of 10 subtasks)" in text
 
 
@@ -191,7 +193,13 @@ def test_normalized_averages_of_the_papers_own_numbers():
     ]  # fmt: skip
     assert cells[1][2].startswith("23.7 ± ") and cells[1][3] == "23.7"
     assert cells[2][3:] == ["", ""]  # the paper prints none of these
-    assert "not all there" not in text
+    assert "it lacks" not in text and "test split" not in text
+    on_test = [
+        dataclasses.replace(s, protocol=s.protocol.replace("validation", "test")) for s in scores
+    ]
+    text = report.markdown(on_test, baselines=baselines, paper_model="Flan-T5-XXL")
+    assert table(text, "Normalized averages")[1][3:] == ["", ""]
+    assert "MMLU is on its test split here" in text
     assert report.markdown(scores, baselines=baselines).count("normalized_average_cot") == 1
 
 
