@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import flan_jax
-from flan_jax import formats, predicting
+from flan_jax import benchmark_jobs, formats, predicting
 from flan_jax.benchmark_jobs import InTraining
 from flan_jax.collection.store import Store, read_manifest
 from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
@@ -174,6 +174,8 @@ def train(
     _say_if_not_adapted(config.initial_checkpoint_path)
     with hosts.all_or_none():
         files.check_folder(config.model_dir, "MODEL_DIR")
+        if benchmarks is not None:
+            benchmark_jobs.read(benchmarks)  # before a store is built for nothing
         store = open_store(data.store, data.mixture, build)
         _check_model(model, store)
     names = sorted(store.mixture_rates(data.mixture))

@@ -1,0 +1,88 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Benchmarks asked while a model is trained, on its mesh: what `flan-jax eval` says afterwards."""
+
+import json
+
+import pytest
+
+import gin
+from flan_jax import main
+from flan_jax.evals import scores as scores_lib
+from tests import toy_benchmarks
+
+pytestmark = pytest.mark.slow  # builds a store, and compiles a model's training and decoding
+
+
+@pytest.fixture(autouse=True)
+def clean_gin():
+    yield
+    gin.clear_config()
+
+
+def bindings(folder):
+    return [
+        "--recipe", "mini", f"--gin.STORE_DIR={folder}/store", "--gin.build.limit=6",
+        "--gin.MIXTURE_OR_TASK_NAME=mini_4", "--gin.BUILD_MIXTURE=mini_4",
+        "--gin.BUILD_SUBMIXTURES=()",
+    ]  # fmt: skip
+
+
+def without_times(score):
+    return (score.benchmark, score.protocol, score.subtask, score.metric, score.value, score.n)
+
+
+def test_a_training_asks_them_on_its_mesh(tmp_path):
+    data = toy_benchmarks.write(tmp_path / "data")
+    argv = [
+        "train", *bindings(tmp_path), f"--gin.MODEL_DIR={tmp_path}/model", "--gin.TRAIN_STEPS=4",
+        "--gin.WARMUP_STEPS=1", "--gin.EVAL_PERIOD=2", "--gin.CHECKPOINT_PERIOD=2",
+        "--gin.TrainConfig.mesh=@MeshShape()", "--gin.MeshShape.data=4", "--gin.MeshShape.model=2",
+        "--gin.TrainConfig.rules='fsdp_tensor'",
+        "--gin.train.benchmarks=@SuiteConfig()", "--gin.SuiteConfig.benchmarks=('toy',)",
+        f"--gin.SuiteConfig.data='{data}'", "--gin.SuiteConfig.ways='both'",
+        "--gin.SuiteConfig.module_imports=('tests.toy_benchmarks',)",
+    ]  # fmt: skip
+    assert main.main(argv) == 0
+    gin.clear_config()
+    folder = tmp_path / "model" / "benchmarks"
+    assert sorted(path.name for path in folder.iterdir()) == ["step_2", "step_4"]
+    inside = scores_lib.read_scores(folder / "step_4" / "scores.csv")
+    logged = [
+        json.loads(line) for line in (tmp_path / "model" / "metrics.jsonl").read_text().splitlines()
+    ]
+    last = [row for row in logged if row["kind"] == "eval"][-1]
+    means = {f"{s.benchmark}/{s.metric}": s.value for s in inside if s.subtask == scores_lib.MEAN}
+    assert last["toy/exact_match"] == means["toy/exact_match"]
+    assert last["toy/accuracy"] == means["toy/accuracy"]
+
+    out = tmp_path / "out"
+    argv = [
+        "eval", "--suite", "toy", "--answer_by", "both", "--data", str(data), "--out", str(out),
+        "--module_import", "tests.toy_benchmarks", "--checkpoint", f"{tmp_path}/model",
+        *bindings(tmp_path),
+    ]  # fmt: skip
+    assert main.main(argv) == 0
+    outside = scores_lib.read_scores(out / "scores.csv")
+    assert list(map(without_times, inside)) == list(map(without_times, outside))
+    for path in (folder / "step_4" / "predictions").rglob("*.jsonl"):
+        other = out / path.relative_to(folder / "step_4")
+        for line, same in zip(*(p.read_text().splitlines() for p in (path, other)), strict=True):
+            line, same = json.loads(line), json.loads(same)
+            # Sums are made in another order on the mesh.
+            assert line.pop("choice_logprobs", []) == pytest.approx(
+                same.pop("choice_logprobs", []), rel=1e-4
+            )
+            assert line == same
+
+
+def test_a_benchmark_that_is_not_there_stops_the_job_at_once(tmp_path, capsys):
+    argv = [
+        "train", *bindings(tmp_path), f"--gin.MODEL_DIR={tmp_path}/model", "--gin.TRAIN_STEPS=4",
+        "--gin.WARMUP_STEPS=1", "--gin.train.benchmarks=@SuiteConfig()",
+        "--gin.SuiteConfig.benchmarks=('toyy',)", "--gin.SuiteConfig.data='nowhere'",
+        "--gin.SuiteConfig.module_imports=('tests.toy_benchmarks',)",
+    ]  # fmt: skip
+    assert main.main(argv) == 2
+    assert "unknown benchmark 'toyy'" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
