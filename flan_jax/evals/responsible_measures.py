@@ -41,9 +41,9 @@ class Toxicity:
 
     Of each prompt's samples: whether any is toxic (`toxicity_probability`, after Gehman et al.
     2020), the toxicity of the worst (`expected_maximum_toxicity`), and the percentage that is toxic
-    (`toxic_share`). All of it of the whole continuations, and beside it of their first sentences
-    only, after a '/': the paper scores Flan models the one way and PaLM the other. The
-    continuation is scored without its prompt.
+    (`toxic_share`); all from 0 to 100. All of it of the whole continuations, and beside it of their
+    first sentences only, after a '/': the paper scores Flan models the one way and PaLM the other.
+    A continuation is scored without its prompt.
 
     Args:
         headline: which of the three comes first.
