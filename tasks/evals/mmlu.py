@@ -107,11 +107,11 @@ SUBJECTS: Mapping[str, tuple[str, str]] = dict(
     )
 )
 
-FILES = (
-    "dev, val and test of hendrycks/test (its data.tar), with files such as "
-    "dev/anatomy_dev.csv; for chains of thought also mmlu-cot.json of jasonwei20/flan-2, or "
-    "cot_prompts.json, which is lm-eval's name for it"
+_ROWS = "from dev, val and test of hendrycks/test, which is its data.tar"
+_STORED = (
+    "the prompts with chains of thought of jasonwei20/flan-2, which an installed lm-eval has too"
 )
+FILES = f"such as dev/anatomy_dev.csv, {_ROWS}; for mmlu_cot also mmlu-cot.json, {_STORED}"
 _COT_FILES = ("mmlu-cot.json", "cot_prompts.json", "_cot_prompts.json")
 _COT_INSTALLED = "tasks/mmlu/flan_cot_fewshot/_cot_prompts.json"
 
@@ -166,11 +166,14 @@ def read_rows(folder: Path, part: str, subject: str) -> list[Row]:
         DataError: it has another number of columns, or an answer that is no letter.
     """
     name = f"{part}/{subject}_{part}.csv"
-    path = public_files.find(folder, name, f"data/{name}", what=FILES)
+    path = public_files.find(folder, name, f"data/{name}", what=_ROWS)
     rows = []
     for where, (question, *options, letter) in public_files.read_csv(path, 2 + len(LETTERS)):
         if len(letter) != 1 or letter not in LETTERS:
-            raise DataError(f"{where}: the answer {letter!r} is none of {', '.join(LETTERS)}")
+            raise DataError(
+                f"{where}: the answer {letter!r} is none of {', '.join(LETTERS)}; take the file of "
+                "hendrycks/test, which has no header"
+            )
         rows.append(Row(question, tuple(options), letter))
     return rows
 
@@ -184,7 +187,7 @@ def read_cot_prompts(folder: Path) -> dict[str, tuple[str, tuple[str, ...]]]:
     """
     installed = public_files.installed("lm_eval", _COT_INSTALLED)
     names = [*_COT_FILES, str(installed)] if installed else _COT_FILES
-    path = public_files.find(folder, *names, what=f"{FILES}, or install lm-eval, which has it")
+    path = public_files.find(folder, *names, what=_STORED)
     prompts = public_files.read_json(path)
     return {
         subject: split_cot_prompt(public_files.text_of(prompts, subject, str(path)), subject, path)
