@@ -3,12 +3,13 @@
 """The normalized average: the paper's own column from its parts, and which runs have one."""
 
 import dataclasses
+import importlib
 import math
 import statistics
 
 import pytest
 
-from flan_jax.evals import normalized
+from flan_jax.evals import benchmark, normalized
 from flan_jax.evals.scores import Score, macro_means
 from flan_jax.paper import parts, results
 
@@ -147,3 +148,14 @@ def test_means_other_metrics_ways_and_splits_change_nothing():
         ),
     ]
     assert averages([*others, *macro_means(scores), *scores]) == averages(scores)
+
+
+def test_the_benchmarks_are_registered_as_the_average_takes_them():
+    for module in ("bbh", "mgsm", "mmlu", "tydiqa"):
+        importlib.import_module(f"tasks.evals.{module}")
+    for name, num in normalized.NUM_SUBTASKS.items():
+        form = benchmark.registered()[name]
+        headline = form.measures[0]
+        assert headline.way == benchmark.GENERATE and not headline.label
+        assert headline.metrics[0] == normalized.METRICS[name]
+        assert form.paper_column == name and len(form.subtasks) == num
