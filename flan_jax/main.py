@@ -31,6 +31,7 @@ COMMANDS = {
     "compile": ("compile", "ahead of time: does a run fit a TPU slice? no TPU needed"),
     "eval": ("evaluate", "evaluate a checkpoint: scores and every prediction"),
     "compare": ("compare", "compare two evaluations: differences and their significance"),
+    "rate": ("rate", "let people compare open-ended answers, blindly and in pairs"),
     "infer": ("infer", "answer prompts from a file"),
     "generate": ("generate", "answer one prompt"),
     "score": ("score", "score given answers to prompts"),
