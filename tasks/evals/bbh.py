@@ -36,8 +36,9 @@ from flan_jax.collection.sources import read_lines
 from flan_jax.core.errors import DataError
 from flan_jax.evals import benchmark, public_files
 from flan_jax.evals.benchmark import Question, Subtask
-from flan_jax.evals.measures import Extracted, Ranked
+from flan_jax.evals.measures import Extracted, Ranked, Voted
 from flan_jax.inference.decode_config import DecodeConfig
+from flan_jax.inference.self_consistency import SELF_CONSISTENCY
 from flan_jax.paper import parts
 
 FOLDER = "bbh"
@@ -280,6 +281,7 @@ _COT = (Extracted("bbh_cot"), _FLEXIBLE)
 _STOP = ("\n\n", "Q:")
 _SHORT = DecodeConfig(max_length=128, stop=_STOP)
 _LONG = DecodeConfig(max_length=1024, stop=_STOP)
+_SAMPLES = dataclasses.replace(SELF_CONSISTENCY, max_length=_LONG.max_length, stop=_LONG.stop)
 _LONG_IN_PARAGRAPHS = DecodeConfig(max_length=1024, stop=("Q:",))
 
 
@@ -289,6 +291,13 @@ def register() -> None:
     direct_0, cot_0 = (functools.partial(load, num_shots=0) for load in (load_direct, load_cot))
     _add("bbh", "3-shot direct", direct, _SHORT, _DIRECT, paper_column="bbh")
     _add("bbh_cot", "3-shot CoT", cot, _LONG, _COT, paper_column="bbh_cot")
+    _add(
+        "bbh_cot_self_consistency",
+        f"3-shot CoT, {_SAMPLES.num_samples} samples",
+        cot,
+        _SAMPLES,
+        (Voted("bbh_cot"),),
+    )
     _add("bbh_zero_shot", "0-shot direct", direct_0, _SHORT, _DIRECT)
     _add("bbh_zero_shot_cot", "0-shot CoT", cot_0, _LONG_IN_PARAGRAPHS, _COT)
 

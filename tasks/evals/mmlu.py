@@ -42,8 +42,9 @@ from typing import Any
 from flan_jax.core.errors import DataError
 from flan_jax.evals import benchmark, public_files
 from flan_jax.evals.benchmark import Question, Subtask
-from flan_jax.evals.measures import Extracted, Ranked
+from flan_jax.evals.measures import Extracted, Ranked, Voted
 from flan_jax.inference.decode_config import DecodeConfig
+from flan_jax.inference.self_consistency import SELF_CONSISTENCY
 
 FOLDER = "mmlu"
 LETTERS = "ABCD"
@@ -288,6 +289,7 @@ _COT_LETTER = (Extracted("mmlu_cot_letter"), _FLEXIBLE)
 # the next question ends it; the longest one stored has 580 tokens of T5's vocabulary.
 _SHORT = DecodeConfig(max_length=32, stop=("\n\n",))
 _LONG = DecodeConfig(max_length=640, stop=("Q:",))
+_SAMPLES = dataclasses.replace(SELF_CONSISTENCY, max_length=_LONG.max_length, stop=_LONG.stop)
 
 
 def register() -> None:
@@ -296,6 +298,13 @@ def register() -> None:
     zero_shot = functools.partial(load_direct, num_shots=0)
     _add("mmlu", "5-shot direct", few_shot, _SHORT, _LETTER, paper_column="mmlu")
     _add("mmlu_cot", "5-shot CoT", load_cot, _LONG, _COT_LETTER, paper_column="mmlu_cot")
+    _add(
+        "mmlu_cot_self_consistency",
+        f"5-shot CoT, {_SAMPLES.num_samples} samples",
+        load_cot,
+        _SAMPLES,
+        (Voted("mmlu_cot_letter"),),
+    )
     _add("mmlu_zero_shot", "0-shot direct", zero_shot, _SHORT, _LETTER)
     _add("mmlu_zero_shot_cot", "0-shot CoT", load_zero_shot_cot, _LONG, _COT_LETTER)
     _add("mmlu_cloze", "0-shot cloze", load_cloze, _SHORT, (Ranked(),))

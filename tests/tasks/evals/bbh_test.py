@@ -42,10 +42,12 @@ def prompt(folder: Path, form: str, file: str, index: int = 0, num_dropped: int 
 
 
 def test_the_forms_there_are():
-    assert list(FORMS) == ["bbh", "bbh_cot", "bbh_zero_shot", "bbh_zero_shot_cot"]
+    assert list(FORMS) == [
+        "bbh", "bbh_cot", "bbh_cot_self_consistency", "bbh_zero_shot", "bbh_zero_shot_cot",
+    ]  # fmt: skip
     assert {form.splits for form in FORMS.values()} == {(TEST,)}
     assert [form.ways() for form in FORMS.values()] == [
-        (GENERATE, RANK), (GENERATE,), (GENERATE, RANK), (GENERATE,),
+        (GENERATE, RANK), (GENERATE,), (GENERATE,), (GENERATE, RANK), (GENERATE,),
     ]  # fmt: skip
 
 

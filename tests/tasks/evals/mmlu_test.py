@@ -42,7 +42,8 @@ def prompt(folder: Path, form: str, index: int, num_dropped: int = 0) -> str:
 
 def test_the_forms_there_are():
     assert list(FORMS) == [
-        "mmlu", "mmlu_cot", "mmlu_zero_shot", "mmlu_zero_shot_cot", "mmlu_cloze",
+        "mmlu", "mmlu_cot", "mmlu_cot_self_consistency", "mmlu_zero_shot", "mmlu_zero_shot_cot",
+        "mmlu_cloze",
     ]  # fmt: skip
     for form in FORMS.values():
         assert form.splits == (VALIDATION, TEST)
@@ -124,7 +125,7 @@ def test_the_validation_split_has_its_own_files(folder):
     assert [len(s.questions) for s in FORMS["mmlu"].load(folder, VALIDATION)] == [1] * 57
 
 
-@pytest.mark.parametrize("form", ["mmlu", "mmlu_cot", "mmlu_zero_shot", "mmlu_zero_shot_cot"])
+@pytest.mark.parametrize("form", [name for name in FORMS if name != "mmlu_cloze"])
 def test_who_knows_the_answers_scores_100_and_who_says_b_what_b_has(folder, form):
     knows = answering.headlines(FORMS[form], folder, TEST, answering.oracle)
     assert knows == dict.fromkeys(mmlu.SUBJECTS, 100.0)
@@ -158,6 +159,16 @@ def test_a_cloze_form_ranks_by_sum_by_token_and_by_character(folder):
     assert [value.metric for value in measure.values([outcome])] == [
         "accuracy", "accuracy/by_token", "accuracy/by_character",
     ]  # fmt: skip
+
+
+def test_self_consistency_asks_as_often_as_the_method_and_votes(folder):
+    form = FORMS["mmlu_cot_self_consistency"]
+    asked = (form.decoding.num_samples, form.decoding.temperature, form.decoding.top_k)
+    assert asked == (40, 0.7, 40)
+    assert form.protocol == "5-shot CoT, 40 samples"
+    question = subtask(folder, form.name).questions[0]  # B
+    texts = ("The answer is (A).", "The answer is (B).", "A or B?", "So the answer is (B).")
+    assert form.measures[0].judge(Outcome(question=question, texts=texts))["exact_match"] == 100.0
 
 
 def test_the_subjects_of_the_categories():
