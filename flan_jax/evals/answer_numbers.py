@@ -4,8 +4,7 @@
 
 The plain form has ASCII digits, a minus where negative, a point before decimals, no thousands
 marks, no needless zeros. Percent, currency and other unit signs are left out. Decimal digits of any
-script are read, in a text known to be English ASCII alone; numbers in words and Chinese numerals
-are not.
+script are read; Chinese numerals and words, also those for thousands or millions, are not.
 
 How thousands and decimals are marked depends on the language of the text:
 
@@ -63,7 +62,7 @@ def first(text: str, language: str | None = None) -> str:
         >>> first("Das kostet 80.000 $.", "de"), first("৳ ১,২৩৪.৫০", "bn"), first("ein")
         ('80000', '1234.5', '')
     """
-    match = _pattern(language).search(_ascii(text, language))
+    match = _pattern(language).search(_ascii(text))
     return _plain(match) if match else ""
 
 
@@ -74,25 +73,23 @@ def last(text: str, language: str | None = None) -> str:
 
 def every(text: str, language: str | None = None) -> list[str]:
     """Returns all numbers in a text, in order and in plain form."""
-    return [_plain(match) for match in _pattern(language).finditer(_ascii(text, language))]
+    return [_plain(match) for match in _pattern(language).finditer(_ascii(text))]
 
 
 def at(text: str, position: int, language: str | None = None) -> str:
     """Returns the number that begins at a position of a text, in plain form, or ""."""
-    match = _pattern(language).match(_ascii(text, language), position)
+    match = _pattern(language).match(_ascii(text), position)
     return _plain(match) if match else ""
 
 
 def whole(text: str, language: str | None = None) -> str:
     """Returns the number that a text is, in plain form; "" where it is something else."""
-    match = _pattern(language).fullmatch(_ascii(text, language))
+    match = _pattern(language).fullmatch(_ascii(text))
     return _plain(match) if match else ""
 
 
-def _ascii(text: str, language: str | None) -> str:
+def _ascii(text: str) -> str:
     """Returns a text with ASCII digits and signs: as many characters, each in its place."""
-    if language == "en":
-        return text
     return re.sub(r"\d", lambda digit: str(int(digit[0])), text.translate(_SIGNS))
 
 

@@ -70,28 +70,29 @@ def number(text: str, example: Example | None = None, is_target: bool = False) -
     """Returns the first number after the last answer cue, else the last number of the text.
 
     The number is in one plain form, so equal numbers are equal strings: no thousands commas, no
-    currency sign, no needless zeros. Digits are ASCII.
+    currency sign, no needless zeros, ASCII digits. Thousands and decimals are marked by the rules
+    of `example["language"]` (`answer_numbers`), of English in a target and where none is given.
 
     Example:
         >>> number("She pays $1,234.50."), number("16 - 3 = 13"), number("none")
         ('1234.5', '13', '')
     """
-    del example, is_target
-    found = after_cue(text)
-    return (answer_numbers.first(found, "en") if found else "") or answer_numbers.last(text, "en")
+    language = "en" if is_target else _language(example) or "en"
+    found = answer_numbers.first(after_cue(text) or "", language)
+    return found or answer_numbers.last(text, language)
 
 
 def number_strict(text: str, example: Example | None = None, is_target: bool = False) -> str:
     """Returns the first number after the last answer cue, or "" where there is none.
 
-    A text that is nothing but a number is its own answer.
+    A text that is nothing but a number is its own answer. Numbers are read as by `number`.
     """
-    del example
+    language = "en" if is_target else _language(example) or "en"
     found = after_cue(text)
     if found is None:
-        bare = answer_numbers.whole(without_period(text), "en")
-        return bare or (number(text) if is_target else "")
-    return answer_numbers.first(found, "en")
+        bare = answer_numbers.whole(without_period(text), language)
+        return bare or (number(text, is_target=True) if is_target else "")
+    return answer_numbers.first(found, language)
 
 
 def gsm8k_number(text: str, example: Example | None = None, is_target: bool = False) -> str:
@@ -105,7 +106,7 @@ def gsm8k_number(text: str, example: Example | None = None, is_target: bool = Fa
         ('11', '')
     """
     if is_target:
-        return number(text.rpartition("####")[2], example)
+        return number(text.rpartition("####")[2], example, is_target)
     found = [answer_numbers.at(text, cue.end(), "en") for cue in _THE_ANSWER_IS.finditer(text)]
     return next(filter(None, reversed(found)), "")
 

@@ -39,7 +39,7 @@ LANGUAGES = st.sampled_from([*POINT, *COMMA, None, "ar", "?"])
         ("\u0e54\u0e52", "th", "42"),
         ("\u17e4\u17e2", "km", "42"),
         ("\uff14\uff12", "ja", "42"),
-        ("\u0664\u0662", "en", ""),
+        ("\u0664\u0662", "en", "42"),
         # Their marks.
         ("\u0663\u066c\u0664\u0665\u0666\u066b\u0667\u0660", "ar", "3456.7"),
         ("\uff11\uff12\uff0c\uff13\uff14\uff15\uff0e\uff16", "ja", "12345.6"),

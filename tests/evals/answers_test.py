@@ -78,7 +78,7 @@ def test_strict_cot_answer_needs_a_cue_in_predictions_only():
         ("12,345,67", "67"),
         ("50%.", "50"),
         ("none", ""),
-        ("\u0665", ""),
+        ("\u0665", "5"),
     ],
 )
 def test_number(text, expected):
@@ -91,6 +91,13 @@ def test_strict_number_takes_only_what_follows_the_cue_or_stands_alone():
     assert answers.number_strict("The answer is large") == ""
     assert answers.number_strict(" $5,000. ") == "5000"
     assert answers.number_strict("it is 5", is_target=True) == "5"
+
+
+def test_numbers_are_english_unless_the_language_is_told():
+    german = {"language": "de"}
+    for function in (answers.number, answers.number_strict):
+        assert function("80.000", german) == "80000"
+        assert function("80.000") == function("80.000", german, is_target=True) == "80"
 
 
 @pytest.mark.parametrize(
