@@ -167,7 +167,7 @@ class InTraining:
         for part in self._parts:
             asked = suite.prompts(part, model.encode, model.max_input_length)
             found = dict(_results(model, part, asked, self._config, ()))
-            done.append(_finished(part, asked, found, self._config, out, step))
+            done.append(_finish(part, asked, found, self._config, out, step))
         results = gathered(self._parts, done)
         if hosts.is_first():
             scores_lib.write_scores(out / SCORES, results.scores)
@@ -274,9 +274,7 @@ def _ask_part(
             if hosts.is_first():
                 kept.add(i, result)
             bar.advance(1, part.benchmark.name)
-        finished = _shared(
-            _finished(part, asked, kept.done, config, folder, step) if hosts.is_first() else None
-        )
+        finished = _finish(part, asked, kept.done, config, folder, step)
         if hosts.is_first():
             rows = [_row(score) for score in finished.scores]
             files.write_json(mark, {"facts": facts, "scores": rows, "counts": finished.counts})
@@ -327,7 +325,7 @@ def _batches(
     return list(groups.values())
 
 
-def _finished(
+def _finish(
     part: Part,
     asked: Sequence[Prompt],
     found: Mapping[int, Any],
