@@ -147,10 +147,10 @@ def last_number(text: str, example: Example | None = None, is_target: bool = Fal
 def option_letter(text: str, example: Example | None = None, is_target: bool = False) -> str:
     """Returns the letter of the chosen option in upper case, or "" where none is recognized.
 
-    Looks at the text after the last answer cue, else at the whole text, for `(A)`, then for `A`,
-    `A.`, `A)` or `A:` at its beginning ("option" may precede); then, where `example["options"]` is
-    a list of the options' texts, for an option that the text, or its first line, equals (case and
-    final period ignored). A letter that no option has is none.
+    Looks at the text after the last answer cue, else at the whole text. Where `example["options"]`
+    is a list of the options' texts, it may be, or its first line, the text of one (case and final
+    period ignored); else has `(A)`, or begins with `A`, `A.`, `A)` or `A:` ("option" may precede).
+    A single letter is taken for a text last. A letter that no option has is none.
 
     Example:
         >>> option_letter("The answer is (c)."), option_letter("B. a dog"), option_letter("A dog")
@@ -160,17 +160,13 @@ def option_letter(text: str, example: Example | None = None, is_target: bool = F
     found = after_cue(text)
     chosen = (without_period(text) if found is None else found).lstrip("*_ ")
     options = _options(example)
-    letters = string.ascii_uppercase[: len(options) or None]
-    marked = (match[1].upper() for match in _MARKED_OPTION.finditer(chosen))
+    by_text = _letter_by_text(chosen, options)
     leading = _LEADING_OPTION.match(chosen)
-    for letter in (*marked, *([leading[1].upper()] if leading else [])):
-        if letter in letters:
-            return letter
-    wanted = {without_period(part).casefold() for part in (chosen, *chosen.splitlines()[:1])}
-    for letter, option in zip(string.ascii_uppercase, options, strict=False):
-        if without_period(option).casefold() in wanted:
-            return letter
-    return ""
+    marks = [*_MARKED_OPTION.finditer(chosen), *([leading] if leading else [])]
+    allowed = string.ascii_uppercase[: len(options) or None]
+    letters = [mark[1].upper() for mark in marks if mark[1].upper() in allowed]
+    marked = letters[0] if letters else ""
+    return (marked or by_text) if len(chosen) < 2 else (by_text or marked)
 
 
 def mmlu_letter(text: str, example: Example | None = None, is_target: bool = False) -> str:
@@ -274,6 +270,17 @@ def squad_answer(text: str, example: Example | None = None, is_target: bool = Fa
     """
     del example, is_target
     return text.strip().split("\n", maxsplit=1)[0].strip()
+
+
+def _letter_by_text(chosen: str, options: Sequence[str]) -> str:
+    """Returns the letter of the first option that a text, or its first line, equals; or ""."""
+    letters: dict[str, str] = {}
+    for form in (str, str.casefold):  # of options that differ in case alone the exact one
+        for letter, option in zip(string.ascii_uppercase, options, strict=False):
+            letters.setdefault(form(without_period(option)), letter)
+    said = [without_period(part) for part in (chosen, *chosen.splitlines()[:1])]
+    said += [part.casefold() for part in said]
+    return next((letters[part] for part in said if part and part in letters), "")
 
 
 def _language(example: Example | None) -> str | None:
