@@ -21,7 +21,6 @@ from flan_jax.evals import measures, public_files
 from flan_jax.evals.benchmark import GENERATE, TEST, Outcome, Value
 
 NAME = "open_ended"  # of the benchmark
-PROMPT = "inputs"  # where `Question.meta` holds the prompt, so that predictions have it
 
 A, B = "a", "b"
 SIDES = (A, B)
@@ -75,7 +74,7 @@ class Chosen:
         return {"chosen": ranking.chosen, "dropped": list(ranking.dropped)}
 
     def values(self, outcomes: Sequence[Outcome]) -> list[Value]:
-        """Returns the length of the chosen answers, and percentages: dropped samples, no answer."""
+        """Returns percentages, empty answers and dropped samples, and the answers' mean length."""
         rankings = [_ranked(outcome) for outcome in outcomes]
         chosen = [
             "" if ranking.chosen is None else outcome.texts[ranking.chosen].strip()
@@ -86,9 +85,9 @@ class Chosen:
             for outcome, ranking in zip(outcomes, rankings, strict=True)
         ]
         return [
-            measures.mean("mean_num_characters", [float(len(text)) for text in chosen]),
-            measures.mean("dropped_samples", dropped),
             measures.mean("empty", [100.0 * (not text) for text in chosen]),
+            measures.mean("dropped_samples", dropped),
+            measures.mean("mean_num_characters", [float(len(text)) for text in chosen]),
         ]
 
 
@@ -182,10 +181,12 @@ def _ranked(outcome: Outcome) -> Ranking:
 
 
 def _answer(row: Mapping[str, Any], where: str) -> Answer:
-    prompt = _whole(public_files.text_of(row.get("meta"), PROMPT, f"{where}, 'meta'"))
+    prompt = _whole(public_files.text_of(row, "inputs", where))
     texts, logprobs = row.get("predictions"), row.get("logprobs")
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise DataError(f"{where}: need 'predictions', a list of texts")
+    if len(texts) < 2 and logprobs is None:  # there is nothing to rank
+        logprobs = [0.0] * len(texts)
     numbers = isinstance(logprobs, list) and all(
         isinstance(value, int | float) and not isinstance(value, bool) for value in logprobs
     )

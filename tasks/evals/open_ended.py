@@ -3,15 +3,14 @@
 r"""Open-ended prompts whose answers people compare (Chung et al. 2022, section 6).
 
 As many as in the paper: 100 zero-shot prompts in five categories, 60 of them once more with the
-phrase that asks for steps, and 30 few-shot prompts. The paper does not publish its own, so these
-were written for this repository. A user's file takes their place: `prompts.jsonl`, with lines
+phrase that asks for steps, and 30 few-shot prompts. The prompts are not the paper's: they were
+written for this repository. A user's file takes their place, `prompts.jsonl` with lines
 
     {"id": "planning_01", "category": "planning", "inputs": "Plan three days in ..."}
 
 Prompts are asked as they are. Those of the categories `STEP_BY_STEP` are asked twice, so the file
 has only the plain ones. The answer to a few-shot prompt ends at the first empty line, which is what
-stands between exemplars; other answers end where the model ends them, or after `MAX_LENGTH` tokens
-(the paper names no length).
+stands between exemplars; other answers end where the model ends them, or after `MAX_LENGTH` tokens.
 """
 
 import re
@@ -20,7 +19,7 @@ from pathlib import Path
 from flan_jax.core.errors import DataError
 from flan_jax.evals import benchmark, public_files
 from flan_jax.evals.benchmark import Benchmark, Question, Subtask
-from flan_jax.evals.open_ended import NAME, PROMPT, Chosen
+from flan_jax.evals.open_ended import NAME, Chosen
 from flan_jax.inference.decode_config import DecodeConfig
 
 OURS = Path(__file__).parent / "data" / "open_ended.jsonl"
@@ -34,7 +33,7 @@ FEW_SHOT = "few_shot"
 STEP_BY_STEP = ("complex_reasoning", "planning", "explanation")
 TRIGGER = "\nLet's think step-by-step."
 SUFFIX = "_step_by_step"  # of the categories and ids of prompts with it
-MAX_LENGTH = 512
+MAX_LENGTH = 512  # tokens; ours
 
 # Chung et al. 2022, section 6: five samples at temperature 0.7.
 SAMPLES = DecodeConfig(num_samples=5, temperature=0.7, max_length=MAX_LENGTH)
@@ -77,7 +76,9 @@ def load(folder: Path, split: str) -> list[Subtask]:
     return [
         Subtask(
             name=category,
-            questions=tuple(_question(name, prompt) for name, prompt in prompts),
+            questions=tuple(
+                Question(id=name, text=prompt, target="", references=()) for name, prompt in prompts
+            ),
             stop=("\n\n",) if category == FEW_SHOT else (),
         )
         for category, prompts in categories.items()
@@ -98,10 +99,6 @@ def register() -> None:
             measures=(Chosen(),),
         )
     )
-
-
-def _question(name: str, prompt: str) -> Question:
-    return Question(id=name, text=prompt, target="", references=(), meta={PROMPT: prompt})
 
 
 register()

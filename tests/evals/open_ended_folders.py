@@ -27,8 +27,7 @@ TEXTS = (
 def row(name, prompt, texts, logprobs=None, **others):
     logprobs = [-20.0 - i for i in range(len(texts))] if logprobs is None else logprobs
     return {
-        "id": name, "predictions": texts, "logprobs": logprobs, "meta": {"inputs": prompt},
-        **others,
+        "id": name, "predictions": texts, "logprobs": logprobs, "inputs": prompt, **others,
     }  # fmt: skip
 
 

@@ -151,12 +151,14 @@ def test_the_chosen_answer_is_read_stripped_and_with_its_prompt(tmp_path):
     rows = [
         open_ended_folders.row("x", "Why?", [" one ", "rep", "\n two"], [-25.0, -3.0, -20.0]),
         open_ended_folders.row("y", "How?", [], too_long=True),
+        {"id": "one", "inputs": "?", "predictions": ["only"]},
         open_ended_folders.row("z", "half \ud83d", ["a \udc00b"]),
     ]
     folder = open_ended_folders.write(tmp_path, {"planning": rows})
     assert open_ended.read_answers(folder) == {
         ("planning", "x"): Answer(prompt="Why?", text="two"),
         ("planning", "y"): Answer(prompt="How?", text=None),
+        ("planning", "one"): Answer(prompt="?", text="only"),
         ("planning", "z"): Answer(prompt="half \ufffd", text="a \ufffdb"),
     }
 
@@ -165,11 +167,11 @@ def test_the_chosen_answer_is_read_stripped_and_with_its_prompt(tmp_path):
     ("change", "said"),
     [
         ({"id": 3}, "need a text 'id'"),
-        ({"meta": {}}, "'meta': need a text 'inputs'"),
-        ({"meta": None}, "'meta': need a text 'inputs'"),
+        ({"inputs": None}, "need a text 'inputs'"),
         ({"predictions": "one"}, "need 'predictions', a list of texts"),
         ({"logprobs": [-1.0, -2.0]}, "need 'logprobs', a number for each of 1 predictions"),
         ({"logprobs": ["-1"]}, "need 'logprobs'"),
+        ({"predictions": ["a", "b"], "logprobs": None}, "a number for each of 2 predictions"),
         ({"logprobs": [True]}, "need 'logprobs'"),
         ({"logprobs": [float("nan")]}, "must be finite, got"),
         ({"id": "first"}, "the id 'first' is there twice"),

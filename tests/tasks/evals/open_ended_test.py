@@ -10,7 +10,6 @@ import pytest
 
 from flan_jax.core import errors
 from flan_jax.evals import benchmark
-from flan_jax.evals.open_ended import PROMPT
 from tasks.evals import open_ended
 
 COUNTS = {
@@ -42,7 +41,7 @@ def test_prompts_are_whole_texts_without_a_twin(ours):
     assert len(set(prompts)) == len({question.id for question in questions}) == 190
     words = collections.Counter()
     for question in questions:
-        assert question.text == question.text.strip() == question.meta[PROMPT]
+        assert question.text == question.text.strip()
         assert "  " not in question.text and "\n\n\n" not in question.text
         assert question.target == "" and question.references == ()
         if "few_shot" not in question.id:
