@@ -107,8 +107,9 @@ def gsm8k_number(text: str, example: Example | None = None, is_target: bool = Fa
     """
     if is_target:
         return number(text.rpartition("####")[2], example, is_target)
-    found = [answer_numbers.at(text, cue.end(), "en") for cue in _THE_ANSWER_IS.finditer(text)]
-    return next(filter(None, reversed(found)), "")
+    cues = reversed(list(_THE_ANSWER_IS.finditer(text)))
+    found = (answer_numbers.at(text, cue.end(), "en") for cue in cues)
+    return next(filter(None, found), "")
 
 
 def mgsm_number(text: str, example: Example | None = None, is_target: bool = False) -> str:

@@ -215,6 +215,7 @@ def test_numbers_of_mgsm_targets_are_english_in_every_language():
     for function in (answers.mgsm_number, answers.last_number):
         assert function("114,200", {"language": "de"}, is_target=True) == "114200"
     assert answers.last_number("114.200", {"language": "de"}) == "114200"
+    assert answers.last_number("114.250", {"language": "de"}, is_target=True) == "114.25"
     assert answers.last_number("\u0be8\u0be6 + \u0bea = \u0be8\u0bea", {"language": "ta"}) == "24"
     assert answers.last_number("3 + 2 = 5.\n\n", {}) == "5"
     assert answers.last_number("none") == ""
