@@ -119,10 +119,7 @@ def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
         try:
             yield f"{path}:{number}", json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{path}:{number}: not valid JSON ({error}); mend the line, or it would not be "
-                "looked for"
-            ) from None
+            raise DataError(f"{path}:{number}: not valid JSON ({error}); mend the line") from None
 
 
 def csv_rows(path: Path) -> Iterator[tuple[str, list[str]]]:

@@ -13,9 +13,9 @@ are dropped from the left and counted.
 Both write scores.csv and files of predictions; a suite also report.md.
 
     flan-jax eval --recipe mini --gin.CHECKPOINT_PATH=runs/mini --out scores/mini
-    flan-jax eval --suite paper --checkpoint hf:flan-t5-xl --data benchmarks --out scores/xl
+    flan-jax eval --suite paper --checkpoint hf:flan-t5-xl --data benchmark_files --out scores/xl
     flan-jax eval --suite mmlu,bbh_cot --split mmlu=test --answer_by both --num_examples 20 \
-        --checkpoint gguf:SmolLM2-135M-Instruct.Q4_1.gguf --data benchmarks --out scores/smollm2
+        --checkpoint gguf:SmolLM2-135M-Instruct.Q4_1.gguf --data files --out scores/smollm2
 """
 
 import argparse
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from flan_jax.predicting import Predictor
 
 DATA_VARIABLE = "FLAN_JAX_EVAL_DATA"
+DEFAULT_DATA = "benchmark_files"
 _DEFAULT_MODULE = "tasks.evals.benchmarks"
 
 
@@ -53,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         metavar="DIR",
         help="folder of the benchmarks' public files, one folder each (default: the environment "
-        f"variable {DATA_VARIABLE})",
+        f"variable {DATA_VARIABLE}, else {DEFAULT_DATA})",
     )
     group.add_argument(
         "--split",
@@ -134,18 +135,14 @@ def _ask_benchmarks(args: argparse.Namespace) -> None:
     from flan_jax.parallel import hosts
 
     data = args.data or os.environ.get(DATA_VARIABLE)
-    if not data:
-        raise errors.UsageError(
-            f"no --data; give the folder of the benchmarks' files, or set {DATA_VARIABLE}"
-        )
-    if not Path(data).is_dir():
+    if data and not Path(data).is_dir():
         raise errors.UsageError(f"no folder {data!r}; --data names that of the benchmarks' files")
     if args.paper_model is not None:
         paper.named_model(args.paper_model)
     prediction_arguments.configure(args)
     facts: dict[str, Any] = {
         "benchmarks": _names(args.suite),
-        "data": data,
+        "data": data or DEFAULT_DATA,
         "splits": _splits(args.split),
         "ways": args.answer_by,
         "num_examples": args.num_examples,
