@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gin's silent ways are loud here: each mistake is one message with the name and the remedy."""
 
+import re
+
 import pytest
 
 import gin
@@ -86,6 +88,30 @@ def test_all_unset_macros_of_a_command_are_listed_with_meaning_and_example(tmp_p
     # The examples are of the right form: with them, nothing is missing or malformed.
     examples = [f"{name}={config.MACROS[name].example}" for name in macros]
     config.parse([str(path)], examples, roots=(root,))
+
+
+@pytest.mark.parametrize("run", ["finetune", "finetune_seqio"])
+def test_any_training_can_ask_benchmarks(tmp_path, run):
+    path = tmp_path / "run.gin"
+    parts = ("models/mini.gin", f"runs/{run}.gin", "runs/adafactor.gin", "runs/benchmarks.gin")
+    path.write_text("".join(f"include '{part}'\n" for part in parts))
+    with pytest.raises(UsageError) as error:
+        config.parse([str(path)], roots=("train",))
+    unset = re.findall(r"--gin\.(\w+)=", str(error.value))
+    assert "BENCHMARKS_DATA" in unset
+    examples = [f"{name}={config.MACROS[name].example}" for name in unset]
+    config.parse([str(path)], [*examples, "BENCHMARKS=('paper',)"], roots=("train",))
+    suite = config.bindings("train")["benchmarks"]
+    assert (suite.benchmarks, suite.data, suite.num_examples) == (("paper",), "benchmarks", 10)
+
+
+def test_benchmarks_are_added_to_a_recipe_by_a_file_after_it():
+    config.parse(
+        [MINI, "runs/benchmarks.gin"], ["MODEL_DIR=x", "BENCHMARKS_DATA=b"], roots=("train",)
+    )
+    assert config.bindings("train")["benchmarks"].benchmarks == ("mmlu", "bbh")
+    # Other commands do not need their files.
+    config.parse([MINI, "runs/benchmarks.gin"], ["CHECKPOINT_PATH=x"], roots=("evaluate",))
 
 
 def test_every_macro_that_a_shipped_file_requires_is_described():
