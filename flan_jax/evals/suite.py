@@ -11,6 +11,7 @@ counted; a question that does not fit alone is not asked, counts as wrong, and i
 import collections
 import dataclasses
 import hashlib
+import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from flan_jax.inference.decode_config import DecodeConfig
 
 PREDICTIONS = "predictions"
 BOTH = "both"
+_NAME = re.compile(r"[^\W_][^/\\\x00-\x1f]{0,49}")  # of a subtask; '_mean' is none
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,12 +107,16 @@ def read(config: SuiteConfig) -> list[Part]:
         for way in ways:
             for measure in _measures(benchmark, way):
                 measure.check()
+        loaded = benchmark.load(Path(config.data, benchmark.folder), split)
+        _check_names(benchmark, loaded)
         subtasks = tuple(
             dataclasses.replace(subtask, questions=_spread(subtask.questions, config.num_examples))
-            for subtask in benchmark.load(Path(config.data, benchmark.folder), split)
+            for subtask in loaded
         )
+        if config.ways == RANK not in ways:
+            say(f"eval: {benchmark.name} has no choices to rank; its answers are generated")
         for way in ways:
-            kept = tuple(s for s in subtasks if s.questions and (way != RANK or _has_choices(s)))
+            kept = tuple(s for s in subtasks if way != RANK or _has_choices(s))
             left_out = [s.name for s in subtasks if s not in kept]
             if left_out and kept:
                 say(f"eval: {benchmark.name}, {way}: no choices, left out: {', '.join(left_out)}")
@@ -140,11 +146,12 @@ def decoding(part: Part, seed: int) -> list[DecodeConfig]:
 
 def digest(part: Part, asked: Sequence[Prompt]) -> str:
     """Returns a hash of all that is asked, and of what would be right."""
-    lines = [
-        [subtask.name, question.id, prompt.text, question.choices, question.references]
-        for (subtask, question), prompt in zip(part.questions(), asked, strict=True)
-    ]
-    return hashlib.sha256(files.dumps(lines).encode()).hexdigest()
+    found = hashlib.sha256()
+    for (subtask, question), prompt in zip(part.questions(), asked, strict=True):
+        right = [question.references, question.labels, question.example()]
+        line = [subtask.name, subtask.stop, question.id, prompt.text, question.choices, right]
+        found.update(files.dumps(line).encode() + b"\n")
+    return found.hexdigest()
 
 
 def outcome(question: Question, prompt: Prompt, way: str, found: Any) -> Outcome:
@@ -252,6 +259,30 @@ def _ways(benchmark: Benchmark, asked: str) -> tuple[str, ...]:
 
 def _measures(benchmark: Benchmark, way: str) -> list[benchmarks.Measure]:
     return [measure for measure in benchmark.measures if measure.way == way]
+
+
+def _check_names(benchmark: Benchmark, subtasks: Sequence[Subtask]) -> None:
+    """Checks that there are questions in each subtask, and names that tell all apart.
+
+    Some names of subtasks are from the user's data, and files are named so.
+    """
+    _check_apart(f"{benchmark.name}: subtasks", [subtask.name for subtask in subtasks])
+    for subtask in subtasks:
+        where = f"{benchmark.name}: subtask {subtask.name!r}"
+        if not _NAME.fullmatch(subtask.name):
+            raise errors.DataError(
+                f"{where}: a file is to be named so; begin with a letter or digit, and have no "
+                "slash and at most 50 characters"
+            )
+        _check_apart(f"{where}: questions", [question.id for question in subtask.questions])
+
+
+def _check_apart(what: str, names: Sequence[str]) -> None:
+    if not names:
+        raise errors.DataError(f"{what}: none; take the benchmark's files as published")
+    [(name, times)] = collections.Counter(names).most_common(1)
+    if times > 1:
+        raise errors.DataError(f"{what}: {times} are called {name!r}; give each a name of its own")
 
 
 def _has_choices(subtask: Subtask) -> bool:

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prompts that fit, outcomes, scores with their means, files; by hand."""
 
+import dataclasses
 import json
 import math
+import re
 
 import pytest
 
@@ -134,6 +136,60 @@ def test_a_seed_and_the_stops_of_a_subtask_go_into_decoding(data):
 def test_mistakes_are_named(data, changes, text):
     with pytest.raises(errors.UsageError, match=text):
         read(**({"data": data} | changes))
+
+
+def test_subtasks_that_cannot_be_told_apart_are_refused(tmp_path, monkeypatch):
+    right = "one\tIs it?\tA\n"
+    for number, (rows, text) in enumerate([
+        ("", "toy: subtasks: none; take the benchmark's files"),
+        (f"{right}../one\tIs it?\tA\n", "toy: subtask '../one': a file is to be named so"),
+        (f"{right}..\tIs it?\tA\n", "toy: subtask '..': a file"),
+        (f"{right}_mean\tIs it?\tA\n", "toy: subtask '_mean': a file"),
+        (f"{right}{'x' * 51}\tIs it?\tA\n", "at most 50 characters"),
+    ]):  # fmt: skip
+        folder = toy_benchmarks.write(tmp_path / str(number))
+        (folder / "toy/validation.tsv").write_text(rows)
+        with pytest.raises(errors.DataError, match=re.escape(text)):
+            read(str(folder))
+    loaded = toy_benchmarks.load(tmp_path / "0/toy", "test")
+    for changes, text in [
+        ({"questions": ()}, "subtask 'one': questions: none"),
+        ({"questions": loaded[0].questions[:1] * 2}, "questions: 2 are called '0'"),
+        ({"name": "two"}, "toy: subtasks: 2 are called 'two'"),
+    ]:
+        changed = [dataclasses.replace(loaded[0], **changes), loaded[1]]
+        toy = dataclasses.replace(benchmark.registered()["toy"], load=lambda *_, c=changed: c)
+        monkeypatch.setattr(benchmark, "choose", lambda _, toy=toy: (toy,))
+        with pytest.raises(errors.DataError, match=text):
+            read(str(tmp_path))
+
+
+def test_the_digest_is_of_all_that_decides_a_score(data):
+    [part] = read(data, num_examples=1)
+    [subtask, other] = part.subtasks
+    [question] = subtask.questions
+
+    def digest(stop=(), **changes):
+        asked = dataclasses.replace(question, **changes)
+        first = dataclasses.replace(subtask, questions=(asked,), stop=stop)
+        changed = dataclasses.replace(part, subtasks=(first, other))
+        return suite.digest(changed, suite.prompts(changed, words, 100))
+
+    others = [
+        digest(), digest(text="What?"), digest(references=("B",)), digest(labels=("B", "A")),
+        digest(choices=("(a)", "(b)")), digest(options=("no", "yes")), digest(meta={"n": 1}),
+        digest(id="7"), digest(stop=("no",)),
+    ]  # fmt: skip
+    assert digest() == suite.digest(part, suite.prompts(part, words, 100))
+    assert len(set(others)) == len(others)
+
+
+def test_a_way_that_a_benchmark_has_not_is_said(data, capsys):
+    [part] = read(data, ways="rank", benchmarks=("toy_vote",))
+    assert part.way == "generate"
+    assert "toy_vote has no choices to rank; its answers are generated" in capsys.readouterr().err
+    read(data, ways="both", benchmarks=("toys",))
+    assert "no choices" not in capsys.readouterr().err
 
 
 def test_two_of_one_name_are_refused():
