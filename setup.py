@@ -72,6 +72,9 @@ EXTRAS = {
         "sentencepiece<0.2.3",  # 0.2.3 is generated for protobuf 7, which Beam does not take
     ],
     "serve": SERVE,
+    # lm-evaluation-harness runs its tasks on our checkpoints, without torch. This is the release it
+    # was run with; 0.5 may change what a model of it is.
+    "lm_eval": ["lm-eval>=0.4.13,<0.5"],
     "test": [
         "pytest>=8,<10",
         "pytest-xdist>=3.6,<4",
@@ -115,5 +118,9 @@ setup(
     include_package_data=False,
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["flan-jax = flan_jax.main:main"]},
+    entry_points={
+        "console_scripts": ["flan-jax = flan_jax.main:main"],
+        # Read by releases of lm-evaluation-harness after 0.4.13.
+        "lm_eval.models": ["flan_jax = flan_jax.harness.lm_eval_model:FlanJax"],
+    },
 )

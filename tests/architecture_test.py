@@ -41,6 +41,7 @@ LEVELS = {
     "flan_jax.predicting": 6,
     "flan_jax.prediction_jobs": 6,
     "flan_jax.benchmark_jobs": 6,
+    "flan_jax.harness": 7,
     "flan_jax.config": 7,
     "flan_jax.sweeps": 8,
     "flan_jax.commands": 9,
