@@ -114,8 +114,8 @@ def _ask_store(args: argparse.Namespace) -> None:
 
     of_suites = {
         "--data": args.data, "--split": args.split, "--answer_by": args.answer_by,
-        "--num_examples": args.num_examples, "--name": args.name, "--raw": args.raw,
-        "--paper_model": args.paper_model, "--vocabulary": args.vocabulary,
+        "--num_examples": args.num_examples, "--seed": args.seed, "--name": args.name,
+        "--raw": args.raw, "--paper_model": args.paper_model, "--vocabulary": args.vocabulary,
         "--max_input_length": args.max_input_length, "--module_import": args.module_import,
     }  # fmt: skip
     if given := [name for name, value in of_suites.items() if value]:
@@ -200,4 +200,7 @@ def _splits(given: Sequence[str]) -> Mapping[str, str]:
     for (name, equals, split), text in zip(pairs, given, strict=True):
         if not (name and equals and split):
             raise errors.UsageError(f"--split {text!r}; give BENCHMARK=SPLIT, such as mmlu=test")
-    return {name: split for name, _, split in pairs}
+    splits = {name: split for name, _, split in pairs}
+    if len(splits) < len(pairs):
+        raise errors.UsageError(f"--split {' '.join(given)} names a benchmark twice; name it once")
+    return splits

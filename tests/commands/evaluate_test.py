@@ -194,6 +194,7 @@ def test_two_processes_give_what_one_gives(checkpoint, data, tmp_path):
         (("--suite", "toyy"), "unknown benchmark 'toyy'"),
         (("--data", "nowhere"), "no folder 'nowhere'; --data names that of the benchmarks' files"),
         (("--split", "toy"), "--split 'toy'; give BENCHMARK=SPLIT, such as mmlu=test"),
+        (("--split", "toy=test", "--split", "toy=validation"), "names a benchmark twice"),
         (("--split", "toy_vote=test"), "unknown split of toy_vote 'test'"),
         (("--suite", "toy,,toy_vote"), "has an empty name"),
         (("--paper_model", "Flan-T5-XXXL"), "unknown model of the paper 'Flan-T5-XXXL'.*XXL"),
@@ -211,6 +212,7 @@ def test_mistakes_are_one_line_before_a_model_is_loaded(argv, text, data, tmp_pa
     ("argv", "text"),
     [
         (("--recipe", "mini", "--raw", "--out", "x"), "--raw is for benchmarks; give --suite too"),
+        (("--recipe", "mini", "--seed", "3", "--out", "x"), "--seed is for benchmarks"),
         (("--suite", "toy"), "no --out"),
     ],
 )
