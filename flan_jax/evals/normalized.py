@@ -73,7 +73,8 @@ def averages(
     """Returns the averages of a run, and the benchmarks not all there -> subtasks that are.
 
     Only answers that were generated count, and only whole benchmarks. Where MMLU was asked on both
-    splits, the validation split counts, as in the paper.
+    splits, the validation split counts, as in the paper. The split that the protocol names is
+    MMLU's; it names two where the form with chain of thought was asked on another.
 
     The standard error is that over questions. MMLU's two forms ask the same questions, and so do
     BBH's: the errors of two forms are added, which is the most that they can make together.
@@ -130,10 +131,11 @@ def _average(name: str, members: Mapping[str, _Normalized]) -> Score:
     together = [None if None in each else math.fsum(each) for each in by_questions.values()]
     error = scores_lib.error_of_mean(together)
     first = next(iter(members.values()))
+    splits = dict.fromkeys(each.split for name, each in members.items() if name.startswith("mmlu"))
     return dataclasses.replace(
         first.row,
         benchmark=name,
-        protocol=f"mean of {len(members)} benchmarks; {first.split}; {GENERATE}",
+        protocol=f"mean of {len(members)} benchmarks; {' and '.join(splits)}; {GENERATE}",
         subtask=scores_lib.MEAN,
         metric=NAME,
         value=statistics.fmean(member.value for member in members.values()),

@@ -192,9 +192,8 @@ def _averages(
         lines.append([score.benchmark, members, value, *_beside(score.value, printed, paper)])
     text = _table(["Average", "Over", "Score", *_beside_head(paper)], lines, num_names=2)
     if splits - {VALIDATION}:
-        text += (
-            "\nMMLU is on its test split here; in the paper's average, on the validation split.\n"
-        )
+        what = "MMLU" if splits == {TEST} else "One form of MMLU"
+        text += f"\n{what} is on its test split here; in the paper's average, on validation.\n"
     if len(lacking) == len(normalized.NUM_SUBTASKS) and not any(lacking.values()):
         return text
     for name, members in normalized.AVERAGES.items():

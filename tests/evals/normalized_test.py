@@ -150,6 +150,19 @@ def test_means_other_metrics_ways_and_splits_change_nothing():
     assert averages([*others, *macro_means(scores), *scores]) == averages(scores)
 
 
+def test_forms_of_mmlu_on_two_splits_are_both_named():
+    scores = rows_of_paper(results.named_model("Flan-T5-XL"))
+    mixed = [
+        dataclasses.replace(s, protocol="n-shot; test; generate") if s.benchmark == "mmlu" else s
+        for s in scores
+    ]
+    assert {name: average.protocol for name, average in averages(mixed).items()} == {
+        "normalized_average": "mean of 6 benchmarks; test and validation; generate",
+        "normalized_average_cot": "mean of 3 benchmarks; validation; generate",
+        "normalized_average_direct": "mean of 3 benchmarks; test; generate",
+    }
+
+
 def test_the_benchmarks_are_registered_as_the_average_takes_them():
     for module in ("bbh", "mgsm", "mmlu", "tydiqa"):
         importlib.import_module(f"tasks.evals.{module}")

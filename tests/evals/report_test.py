@@ -199,7 +199,11 @@ def test_normalized_averages_of_the_papers_own_numbers():
     ]
     text = report.markdown(on_test, baselines=baselines, paper_model="Flan-T5-XXL")
     assert table(text, "Normalized averages")[1][3:] == ["", ""]
-    assert "MMLU is on its test split here" in text
+    assert "\nMMLU is on its test split here" in text
+    mixed = [new if s.benchmark == "mmlu" else s for s, new in zip(scores, on_test, strict=True)]
+    text = report.markdown(mixed, baselines=baselines, paper_model="Flan-T5-XXL")
+    assert table(text, "Normalized averages")[1][3:] == ["", ""]
+    assert "One form of MMLU is on its test split here" in text
     assert report.markdown(scores, baselines=baselines).count("normalized_average_cot") == 1
 
 
