@@ -110,8 +110,11 @@ class Predictor:
         """Returns the tokens of a text as an answer that is compared with others.
 
         It has an EOS where the model was trained to end answers with one; of a decoder from
-        elsewhere the harnesses compare the texts alone.
+        elsewhere the harnesses compare the texts alone. After a chat template an answer begins
+        anew, without the white space that parts it from its question.
         """
+        if self.phrase is not conversation.plain:
+            choice = choice.lstrip()
         end = [self.vocabulary.eos_id] if self.ends_prompts else []
         return [*self.vocabulary.encode(choice), *end]
 

@@ -131,6 +131,19 @@ def test_a_decoder_with_a_byte_level_bpe_gets_nothing_after(tmp_path):
     assert load(path, raw=True).encode("hell?") == words.encode("hell?")
 
 
+def test_choices_follow_the_prompt_or_begin_an_answer_of_a_template(tmp_path):
+    path = tiny_checkpoints.hf(tmp_path / "hf", tiny_checkpoints.DECODER_CONFIG, vocabulary="")
+    tokenizer_json_test.write(tmp_path / "hf")
+    words = load_vocabulary(str(tmp_path / "hf" / "tokenizer.json"))
+    assert words.encode(" hi") != words.encode("hi")
+    assert load(path).encode_choice(" hi") == words.encode(" hi")
+    (tmp_path / "hf" / "chat_template.jinja").write_text("{{ messages[-1].content }}<|end|>")
+    assert load(path).encode_choice(" hi") == words.encode("hi")
+    assert load(path, raw=True).encode_choice(" hi") == words.encode(" hi")
+    ours = load(tiny_checkpoints.ours(tmp_path / "ours"))
+    assert ours.encode_choice("Yes.")[-1] == ours.vocabulary.eos_id
+
+
 def test_what_decides_an_answer_is_told_apart(tmp_path):
     predictor = load(tiny_checkpoints.ours(tmp_path / "a"))
     deciding = predictor.deciding()
