@@ -7,6 +7,7 @@ each takes its share, a round at a time; otherwise all do the same together, on 
 """
 
 import contextlib
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from flan_jax.parallel import hosts
 from flan_jax.training.preemption import PreemptionGuard
 
 Tokens = Sequence[int]
+_STEPS = itertools.count()  # on which processes agree
 _ROUND = 8  # batches that a process answers before it hands on what came of them
 
 
@@ -30,8 +32,17 @@ def answers(
     decodings: Mapping[int, DecodeConfig],
     *,
     by_shares: bool,
+    may_stop: bool = True,
 ) -> Iterator[tuple[int, dict[str, list[Any]]]]:
     """Yields (key, answers as `in_json`) of prompts, as they are done.
+
+    Args:
+        engine: the model.
+        prompts: their tokens, by any key.
+        decodings: how each is answered.
+        by_shares: see above.
+        may_stop: whether several processes agree here on where to stop when they are told to; a
+            training that has its own agreement must not be disturbed.
 
     Raises:
         PreemptedError: asked to stop; on all processes after the same prompts.
@@ -42,14 +53,15 @@ def answers(
             found = engine.generate([prompts[i] for i in mine], [decodings[i] for i in mine])
             return [in_json(answer) for answer in found]
 
-        yield from _in_rounds(list(prompts), _ROUND * engine.num_rows, ask, by_shares=True)
+        size = _ROUND * engine.num_rows
+        yield from _in_rounds(list(prompts), size, ask, by_shares=True, may_stop=may_stop)
         return
     keys = list(prompts)
-    with PreemptionGuard() if hosts.is_shared() else contextlib.nullcontext() as guard:
+    with _guard(may_stop) as guard:
         stream = engine.stream(list(prompts.values()), [decodings[i] for i in keys])
-        for count, (position, answer) in enumerate(stream):
+        for position, answer in stream:
             yield keys[position], in_json(answer)
-            _stop_if_asked(guard, count)
+            _stop_if_asked(guard)
 
 
 def scores(
@@ -58,8 +70,9 @@ def scores(
     choices: Mapping[int, Sequence[Tokens]],
     *,
     by_shares: bool,
+    may_stop: bool = True,
 ) -> Iterator[tuple[int, list[list[float]]]]:
-    """Yields (key, log-probabilities of the tokens of each choice) of prompts.
+    """Yields (key, log-probabilities of the tokens of each choice) of prompts, as `answers` does.
 
     Raises:
         PreemptedError: as of `answers`.
@@ -71,7 +84,8 @@ def scores(
 
     # Prompts of like length are padded least, so a round should hold such.
     longest_first = sorted(prompts, key=lambda i: len(prompts[i]), reverse=True)
-    yield from _in_rounds(longest_first, _ROUND * scorer.num_rows, ask, by_shares=by_shares)
+    size = _ROUND * scorer.num_rows
+    yield from _in_rounds(longest_first, size, ask, by_shares=by_shares, may_stop=may_stop)
 
 
 def _in_rounds(
@@ -80,27 +94,32 @@ def _in_rounds(
     ask: Callable[[Sequence[int]], list[Any]],
     *,
     by_shares: bool,
+    may_stop: bool,
 ) -> Iterator[tuple[int, Any]]:
     """Yields (key, result) of keys that `ask` is given so many of at a time, on each process."""
     rank, count = (jax.process_index(), jax.process_count()) if by_shares else (0, 1)
     size = num_each * count
-    with PreemptionGuard() if hosts.is_shared() else contextlib.nullcontext() as guard:
-        for number, start in enumerate(range(0, len(keys), size)):
+    with _guard(may_stop) as guard:
+        for start in range(0, len(keys), size):
             mine = keys[start : start + size][rank::count]
             with hosts.all_or_none():
                 found = [[i, each] for i, each in zip(mine, ask(mine), strict=True)]
             shares = hosts.gathered(files.dumps(found)) if count > 1 else [files.dumps(found)]
             for share in shares:
                 yield from map(tuple, json.loads(share))
-            _stop_if_asked(guard, number)
+            _stop_if_asked(guard)
 
 
-def _stop_if_asked(guard: PreemptionGuard | None, step: int) -> None:
+def _guard(may_stop: bool) -> contextlib.AbstractContextManager[PreemptionGuard | None]:
+    return PreemptionGuard() if may_stop and hosts.is_shared() else contextlib.nullcontext()
+
+
+def _stop_if_asked(guard: PreemptionGuard | None) -> None:
     """Raises a `PreemptedError` on all processes of a job at the same step, if one was told to.
 
-    They agree on the step after the latest of them, so steps must be 0, 1, 2, ...
+    They agree on the step after the latest of them, so steps are counted through all calls.
     """
-    if guard is not None and guard.requested(step):
+    if guard is not None and guard.requested(next(_STEPS)):
         raise errors.PreemptedError(
             "asked to stop; answers so far are kept; start the same command again to go on"
         )

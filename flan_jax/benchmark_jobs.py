@@ -51,6 +51,7 @@ class Respondent:
     encode: Callable[[str], Sequence[int]]  # from a prompt to its tokens
     encode_choice: Callable[[str], Sequence[int]]
     by_shares: bool  # whether each process answers its share alone
+    may_stop: bool  # as of `asking.answers`
 
     @property
     def max_input_length(self) -> int:
@@ -90,6 +91,7 @@ def respondent(predictor: Predictor) -> Respondent:
         encode=predictor.encode,
         encode_choice=predictor.encode_choice,
         by_shares=predictor.mesh is None and hosts.is_shared(),
+        may_stop=True,
     )
 
 
@@ -188,6 +190,7 @@ class InTraining:
             encode=encode,
             encode_choice=encode,
             by_shares=False,
+            may_stop=False,
         )
 
 
@@ -290,11 +293,12 @@ def _results(
 ) -> Iterator[tuple[int, Any]]:
     """Yields (number of the question, what the model gave), in any order."""
     waiting = [i for i, p in enumerate(asked) if not p.too_long and i not in without]
+    how = {"by_shares": model.by_shares, "may_stop": model.may_stop}
     if part.way != GENERATE:
         questions = [question for _, question in part.questions()]
         choices = {i: [model.encode_choice(c) for c in questions[i].choices] for i in waiting}
         yield from asking.scores(
-            model.scorer, {i: asked[i].tokens for i in waiting}, choices, by_shares=model.by_shares
+            model.scorer, {i: asked[i].tokens for i in waiting}, choices, **how
         )
         return
     engine = model.new_engine(part.benchmark.decoding.num_samples > 1)
@@ -304,7 +308,7 @@ def _results(
             engine,
             {i: asked[i].tokens for i in group},
             {i: decodings[i] for i in group},
-            by_shares=model.by_shares,
+            **how,
         )
 
 
