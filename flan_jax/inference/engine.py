@@ -28,7 +28,6 @@ from flan_jax.inference.strategy import Answers
 from flan_jax.models.model import Model
 
 STOP, LENGTH = "stop", "length"  # why an answer ended, in the words of OpenAI's API
-PREFIX_STEP = 64  # lengths of what prompts share are multiples of this, if they are as long
 LEAST_PREFIX = 16  # tokens that all prompts must share for it to be worth a program
 STEPS_BETWEEN_STOPS = 8  # positions between two looks for stop texts; they cost time only
 _NO_LIMIT = 2**30
@@ -308,8 +307,9 @@ class Engine:
         first = prompts[0][:shortest]
         differ = [np.flatnonzero(prompt[:shortest] != first) for prompt in prompts[1:]]
         num = min([shortest, *(int(where[0]) for where in differ if len(where))])
-        # Each length is a compilation, and many sets of prompts share nearly as much.
-        num -= num % PREFIX_STEP if num >= PREFIX_STEP else 0
+        # Each length is a compilation, and many sets of prompts share nearly as much: of the length
+        # the four leading bits are kept, so less than an eighth is read again.
+        num -= num % (1 << max(num.bit_length() - 4, 0))
         return num if num >= LEAST_PREFIX else 0
 
 
