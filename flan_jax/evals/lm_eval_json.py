@@ -158,6 +158,8 @@ def _names(rows: Iterable[Score]) -> dict[_Identity, str]:
     names: dict[_Identity, str] = {}
     for benchmark, protocol, subtask in identities:
         part = scores.group_of(subtask) if scores.is_mean(subtask) else subtask
+        if part == benchmark and (benchmark, protocol, MEAN) not in identities:
+            part = ""
         name = f"{benchmark}_{part}" if part else benchmark
         if len(protocols[benchmark]) > 1:
             name = f"{name} ({protocol})"

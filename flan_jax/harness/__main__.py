@@ -49,12 +49,11 @@ def run(arguments: Sequence[str]) -> None:
             "lm-evaluation-harness is not installed; pip install 'flan_jax[lm_eval]'"
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import lm_eval.models  # noqa: F401 - registers the harness's own, which else it would not
     from lm_eval.__main__ import cli_evaluate
-    from lm_eval.models import MODEL_MAPPING  # registers the harness's own models beside ours
 
-    from flan_jax.harness import lm_eval_model
+    from flan_jax.harness import lm_eval_model  # noqa: F401 - registers ours
 
-    assert MODEL_MAPPING and lm_eval_model.NAME
     sys.argv = ["lm_eval", *arguments]
     cli_evaluate()
 

@@ -49,9 +49,9 @@ def test_results_have_the_harness_form():
     }  # fmt: skip
     ranked = found["results"]["mmlu_anatomy (5-shot direct; validation; rank)"]
     assert ranked["acc,none"] == 0.25 and ranked["acc,by_token"] == 0.5
-    assert found["results"]["gsm8k_gsm8k"]["exact_match,none"] == 0.666667
-    assert found["n-samples"]["gsm8k_gsm8k"] == {"original": 1319, "effective": 1319}
-    assert found["n-shot"]["gsm8k_gsm8k"] == 8 and "held_in_wmt" not in found["n-shot"]
+    assert found["results"]["gsm8k"]["exact_match,none"] == 0.666667
+    assert found["n-samples"]["gsm8k"] == {"original": 1319, "effective": 1319}
+    assert found["n-shot"]["gsm8k"] == 8 and "held_in_wmt" not in found["n-shot"]
     assert found["results"]["held_in_wmt"]["bleu,none"] == 31.2
     group = "mmlu (5-shot direct; validation; generate)"
     assert found["groups"][group] == found["results"][group]
@@ -158,4 +158,6 @@ def test_no_two_have_one_name():
     ]
     found = lm_eval_json.to_results(rows)
     assert len(found["results"]) == 3
+    both = [row(benchmark="gsm8k", subtask=name) for name in ("gsm8k", "_mean")]
+    assert set(lm_eval_json.to_results(both)["results"]) == {"gsm8k_gsm8k", "gsm8k"}
     assert sorted(r.subtask for r in lm_eval_json.to_scores(found)) == ["_mean", "_mean.law", "law"]
