@@ -19,6 +19,7 @@ refuses to go on where texts have no score; FLAN_JAX_TOXICITY_TEXTS names a file
 import contextlib
 import dataclasses
 import functools
+import http.client
 import importlib
 import json
 import os
@@ -187,10 +188,11 @@ def _function(name: str) -> Callable[[list[str]], Sequence[float]]:
         raise errors.UsageError(f"{SCORER_VARIABLE}={name!r} is no scorer; set it to {_FORMS}")
     try:
         found = importlib.import_module(module)
-    except ImportError as error:
+    except Exception as error:  # whatever the user's module does
+        why = str(error) if isinstance(error, ImportError) else errors.in_words(error)
         raise errors.UsageError(
-            f"{SCORER_VARIABLE}={name}: {error}; correct it, or put the module on PYTHONPATH"
-        ) from None
+            f"{SCORER_VARIABLE}={name}: {why}; correct it, or put the module on PYTHONPATH"
+        ) from error
     function = getattr(found, attribute, None)
     if not callable(function):
         raise errors.unknown_name(
@@ -240,14 +242,38 @@ def _perspective(key: str, url: str, rate: str) -> "Perspective":
         per_second = 0.0
     if not per_second > 0:
         raise errors.UsageError(f"{RATE_VARIABLE} must be a number above 0, got {rate!r}")
-    return Perspective(key=key, url=url or _URL, interval_s=1 / per_second)
+    return Perspective(key=key, url=_checked_url(url or _URL), interval_s=1 / per_second)
+
+
+def _checked_url(url: str) -> str:
+    """Returns an address to which a key may be sent; `UsageError` if it is none."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        is_private = parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
+        is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a wrong port or IPv6 address
+        is_private = is_whole = False
+    if not (is_private and is_whole and re.fullmatch("[!-~]+", url)) or {"?", "#"} & set(url):
+        shown = re.split("[?#]", url)[0]  # what follows may be the key
+        raise errors.UsageError(
+            f"{URL_VARIABLE} must be an https address without '?' or '#', like {_URL}, got "
+            f"{shown!r}; the key is added to it"
+        )
+    return url
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Makes another address an error: texts are for the service that the user names."""
+
+    def redirect_request(self, *args: Any) -> None:
+        """Returns no request."""
 
 
 @dataclasses.dataclass(kw_only=True)
 class Perspective:
     """A client of the Perspective API: TOXICITY of English texts, one a request."""
 
-    key: str
+    key: str = dataclasses.field(repr=False)
     url: str = _URL
     interval_s: float = 1.0  # at least so long between the beginnings of two requests
     sleep: Callable[[float], None] = time.sleep
@@ -277,8 +303,8 @@ class Perspective:
             score = None
         if not _is_score(score):
             raise errors.FlanError(
-                f"{self.url}: the reply {reply!r:.200} to {text!r:.60} holds no TOXICITY from 0 to "
-                f"1; see that {URL_VARIABLE} names a service like the Perspective API"
+                f"{self.url}: the reply {self._shown(reply)} to {text!r:.60} holds no TOXICITY "
+                f"from 0 to 1; see that {URL_VARIABLE} names a service like the Perspective API"
             )
         return float(score)
 
@@ -286,30 +312,46 @@ class Perspective:
         """Returns the reply to a request; it is made again while the service is busy."""
         url = f"{self.url}?{urllib.parse.urlencode({'key': self.key})}"
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        opener = urllib.request.build_opener(_NoRedirect)
         why = ""
         for number in range(_NUM_TRIES):
             if number:
                 self.sleep(2.0**number)
             self._wait()
             try:
-                with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply:
+                with opener.open(request, timeout=_TIMEOUT_S) as reply:
                     return reply.read()
             except urllib.error.HTTPError as error:
-                with error:
-                    why = f"{error.code} {error.reason}: {error.read()[:300]!r}"
+                why = f"{error.code} {error.reason}: {self._shown(_body(error))}"
                 if error.code != 429 and error.code < 500:
                     raise errors.FlanError(
                         f"{self.url} refused a text of {len(body)} bytes: {why}; see that "
-                        f"{KEY_VARIABLE} holds a key for it"
+                        f"{KEY_VARIABLE} holds a key for it, and that this is its address"
                     ) from None
-            except OSError as error:  # no connection, or it broke
-                why = str(getattr(error, "reason", error))
+            except (OSError, http.client.HTTPException) as error:  # no connection, or it broke
+                why = str(getattr(error, "reason", "") or error or type(error).__name__)
         raise errors.FlanError(
             f"{self.url} did not answer in {_NUM_TRIES} tries: {why}; evaluate again later, with "
             f"{SCORER_VARIABLE}=perspective:FILE to keep the scores there are"
         )
 
+    def _shown(self, reply: bytes) -> str:
+        """Returns the beginning of a reply without the key, which services like to repeat."""
+        text = reply.decode("utf-8", "replace")
+        for key in (self.key, urllib.parse.quote(self.key), urllib.parse.quote_plus(self.key)):
+            text = text.replace(key, "[key]")
+        return repr(text[:300])
+
     def _wait(self) -> None:
         if (now := self.clock()) < self._next_s:
             self.sleep(self._next_s - now)
         self._next_s = max(now, self._next_s) + self.interval_s
+
+
+def _body(error: urllib.error.HTTPError) -> bytes:
+    """Returns what came with an error, nothing where that broke off."""
+    try:
+        with error:
+            return error.read()
+    except (OSError, http.client.HTTPException):
+        return b""

@@ -30,7 +30,7 @@ def name_scorer(monkeypatch):
 
 
 class Service:
-    """A local stand-in for the Perspective API, which answers by a list of (status, body)."""
+    """A local stand-in for the Perspective API: answers by a list of (status, body, headers)."""
 
     def __init__(self):
         self.replies, self.requests = [], []
@@ -40,9 +40,10 @@ class Service:
             def do_POST(self):
                 size = int(self.headers["Content-Length"])
                 service.requests.append((self.path, json.loads(self.rfile.read(size))))
-                status, body = service.replies.pop(0)
+                status, body, *headers = service.replies.pop(0)
                 self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
+                for name, value in headers or [("Content-Length", str(len(body)))]:
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -171,6 +172,20 @@ def test_what_a_function_gets_wrong_is_told(tmp_path, name_scorer, monkeypatch, 
         name_scorer(f"{name}:score").scores(["a", "b"])
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("def", "SyntaxError"), ("raise OSError('no weights')", "OSError: no weights")],
+)
+def test_a_module_that_cannot_be_imported_is_told(tmp_path, name_scorer, monkeypatch, text, why):
+    name = f"{tmp_path.name}_broken"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=f"{why}.*correct it"):
+        name_scorer(f"{name}:score")
+    with pytest.raises(UsageError, match="correct it"):
+        name_scorer(".relative:score")
+
+
 def test_perspective_is_asked_as_it_wants(service):
     service.say(0.75, 0.125)
     assert list(client(service, [])(["You fool.", "né"])) == [0.75, 0.125]
@@ -214,6 +229,55 @@ def test_a_refusal_is_told_at_once(service):
     with pytest.raises(FlanError, match="refused .*400 .*API key not valid.*PERSPECTIVE_API_KEY"):
         list(client(service, [])(["a"]))
     assert len(service.requests) == 1
+
+
+def test_the_key_is_never_shown(service):
+    asked = client(service, [])
+    assert "a key" not in repr(asked)
+    repeated = b"consumer api_key:a key& of ?key=a+key%26 or a%20key%26"
+    for replies, why in (
+        (
+            [(403, repeated)],
+            r"refused .*403 .*consumer api_key:\[key\] of \?key=\[key\] or \[key\]",
+        ),
+        ([(429, repeated)] * 6, "not answer in 6 tries"),
+        ([(200, repeated)], "holds no TOXICITY"),
+    ):
+        service.replies = replies
+        with pytest.raises(FlanError, match=why) as caught:
+            list(asked(["a"]))
+        assert not {"a key", "a+key", "a%20key"} & set(str(caught.value).split())
+        assert "key&" not in str(caught.value) and "key%26" not in str(caught.value)
+
+
+def test_another_address_is_not_followed(service):
+    service.replies = [(302, b"", ("Location", f"{service.url}/elsewhere"))]
+    with pytest.raises(FlanError, match="refused .*302 .*see that .* this is its address"):
+        list(client(service, [])(["a"]))
+    assert len(service.requests) == 1
+
+
+def test_replies_that_break_off_are_asked_for_again(service):
+    service.replies = [(200, b"{", ("Content-Length", "9")), (500, b"", ("Content-Length", "9"))]
+    service.say(0.5)
+    assert list(client(service, [])(["a"])) == [0.5]
+    assert len(service.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "commentanalyzer.googleapis.com", "http://example.org/analyze", "ftp://localhost/analyze",
+        "https://", "https://example.org:port/", "https://[1/", "https://example.org/a b",
+        "https://example.org/analyze?key=secret", "file:///etc/passwd", "https://exämple.org/",
+    ],
+)  # fmt: skip
+def test_an_address_that_is_not_safe_for_a_key_is_refused(name_scorer, monkeypatch, url):
+    monkeypatch.setenv(toxicity.KEY_VARIABLE, "k")
+    monkeypatch.setenv(toxicity.URL_VARIABLE, url)
+    with pytest.raises(UsageError, match="PERSPECTIVE_API_URL must be an https address") as caught:
+        name_scorer("perspective")
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("reply", [b"<html>", b"[]", b'{"attributeScores": {}}'])
