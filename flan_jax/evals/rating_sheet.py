@@ -6,8 +6,9 @@ A sheet has the columns `COLUMNS`, one row a pair; a rater fills in the last, wi
 The page shows the same pairs and saves the same CSV. The key says for each pair which model is on
 the left, and holds a hash of the texts shown: a sheet that was changed is refused.
 
-Spreadsheets take a cell that begins with =, +, - or @ for a formula, so such a text gets an
-apostrophe before it; and a file without a byte order mark for Latin-1, so it has one.
+Spreadsheets compute what begins like a formula and rewrite what is like a number, a date, a time or
+a truth value (1.50 as 1.5), so such a text gets an apostrophe before it. They take a file without a
+byte order mark for Latin-1, so it has one.
 """
 
 import csv
@@ -28,8 +29,14 @@ KEY_COLUMNS = ("id", "category", "a", "b", "left", "sha256")
 CHOICES = ("left", "right", "tie")
 
 _BYTE_ORDER_MARK = "\ufeff"
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_GUARDED = re.compile(r"'+[=+\-@\t\r]")
+# Whole texts that spreadsheets change; the page guards by the same pattern, so all of it means the
+# same in JavaScript. The signs of formulas may be full-width. Dates may begin with their month.
+_CHANGED = (
+    r"(?:[=+\-@\t\r\uff1d\uff0b\uff0d\uff20][\s\S]*"
+    r"|(?:[^A-Za-z0-9_\n]{0,12}|[^0-9_\n]{3,12})[0-9](?:[^_\n]{0,28}|[0-9., ]*)"
+    r"|[Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])"
+)
+_TO_GUARD, _GUARDED = f"'*{_CHANGED}", f"'+{_CHANGED}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,6 +86,7 @@ def render_page(name: str, pairs: Sequence[Pair]) -> str:
         "name": name,
         "columns": COLUMNS,
         "rows": rows,
+        "guard": _TO_GUARD,
         # Choices are kept in the browser under this: another sheet has others.
         "sha256": hashlib.sha256(files.dumps(rows).encode()).hexdigest(),
     }
@@ -163,9 +171,9 @@ def _rows(path: Path, columns: Sequence[str], remedy: str) -> Iterator[tuple[str
 
 
 def _guard(text: str) -> str:
-    """Returns a text that no spreadsheet takes for a formula; `_unguard` gives it back."""
-    return f"'{text}" if _FORMULA.match(text) else text
+    """Returns a text that spreadsheets leave as it is; `_unguard` gives it back."""
+    return f"'{text}" if re.fullmatch(_TO_GUARD, text) else text
 
 
 def _unguard(text: str) -> str:
-    return text[1:] if _GUARDED.match(text) else text
+    return text[1:] if re.fullmatch(_GUARDED, text) else text

@@ -23,6 +23,13 @@ TEXTS = (
     "half a pair \ud83d ends",
 )
 
+# Cells that spreadsheets compute, or write in another way when they save.
+CHANGED = (
+    "=1+1", "+1", "-a list", "@all", "\ta", "＝1", "61", "1.50", "007", "1/2", "1,234.50 €", "$15",
+    "(5)", "25 %", "9:30", "1E5", "8 March", "March 8", "März 8", "May 2020", "MARCH1", "true", "FALSE",
+    "12345678901234567890123456789012345678901234", "'61", "😀😀😀😀😀😀😀😀😀😀😀 5",
+)  # fmt: skip
+
 
 def row(name, prompt, texts, logprobs=None, **others):
     logprobs = [-20.0 - i for i in range(len(texts))] if logprobs is None else logprobs

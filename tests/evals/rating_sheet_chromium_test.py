@@ -91,6 +91,20 @@ def test_the_saved_sheet_is_the_written_one_but_for_the_choices(opened, pairs, t
     assert opened.complaints() == []
 
 
+def test_the_page_guards_what_the_written_sheet_guards(opened, tmp_path):
+    texts = [*open_ended_folders.CHANGED, "planning_01", "Of the 3 I would take the second one."]
+    pairs = [
+        open_ended.Pair(
+            category="c", id=str(i), prompt=text, left=f"'{text}", right=f"{text}\n", left_model="a"
+        )
+        for i, text in enumerate(texts)
+    ]
+    rating_sheet.write_sheet(tmp_path, "sheet", pairs)
+    opened.open((tmp_path / "sheet.html").as_uri())
+    assert saved(opened, tmp_path) == (tmp_path / "sheet.csv").read_bytes()
+    assert opened.complaints() == []
+
+
 def test_keys_choose_walk_change_and_clear(opened):
     assert opened.run(STATE) == "not rated"
     press(opened, "1")

@@ -83,6 +83,34 @@ def test_a_spreadsheet_may_change_line_ends_quotes_order_and_add_columns(folder,
     assert {row.choice for row in found} == {"tie"}
 
 
+@pytest.mark.parametrize("text", open_ended_folders.CHANGED)
+def test_what_spreadsheets_change_is_guarded_and_read_back(tmp_path, text):
+    shown = open_ended.Pair(
+        category="c", id=text, prompt=text, left=text, right=f"'{text}", left_model="a"
+    )
+    rating_sheet.write_sheet(tmp_path, "sheet", [shown])
+    with open(tmp_path / "sheet.csv", encoding="utf-8-sig", newline="") as file:
+        row = list(csv.reader(file))[1]
+    assert row == [f"'{text}", "c", f"'{text}", f"'{text}", f"''{text}", ""]
+    (read,) = rating_sheet.read_sheet(tmp_path / "sheet.csv")
+    assert read.pair == ("c", text) and read.sha256 == shown.digest()
+
+
+@pytest.mark.parametrize(
+    "text", ["planning_01", "x2", "Yes, of the 3 the second is best. Here is why."]
+)
+def test_other_texts_stand_as_they_are(tmp_path, text):
+    shown = open_ended.Pair(
+        category="c", id=text, prompt="'" + text, left="", right="'", left_model="a"
+    )
+    rating_sheet.write_sheet(tmp_path, "sheet", [shown])
+    with open(tmp_path / "sheet.csv", encoding="utf-8-sig", newline="") as file:
+        row = list(csv.reader(file))[1]
+    assert row == [text, "c", f"'{text}", "", "'", ""]
+    (read,) = rating_sheet.read_sheet(tmp_path / "sheet.csv")
+    assert read.sha256 == shown.digest()
+
+
 def test_pairs_are_shared_evenly_and_each_goes_to_so_many(pairs):
     for num_raters, num_per_pair in ((1, 1), (3, 1), (3, 2), (4, 4), (7, 3)):
         shares = rating_sheet.split(pairs, num_raters, num_per_pair)
