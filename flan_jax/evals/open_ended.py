@@ -10,6 +10,7 @@ for the model. No number of ours says how good an answer is: people do (`rating_
 import dataclasses
 import hashlib
 import math
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ NAME = "open_ended"  # of the benchmark
 A, B = "a", "b"
 SIDES = (A, B)
 """The two models of a comparison, in the order in which they were given."""
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +55,9 @@ def rank(logprobs: Sequence[float]) -> Ranking:
         return Ranking(None, ())
     if not all(map(math.isfinite, logprobs)):
         raise DataError(f"log-probabilities of samples must be finite, got {list(logprobs)}")
-    bound = statistics.median(logprobs) / 2
-    # Never all: log-probabilities are at most 0, so one at or below the median is below its half.
+    median = statistics.median(logprobs)
+    # Never all: what is at or below the median stays, even where rounding puts it above 0.
+    bound = max(median, median / 2)
     dropped = tuple(number for number, value in enumerate(logprobs) if value > bound)
     kept = [number for number in range(len(logprobs)) if number not in dropped]
     return Ranking(max(kept, key=lambda number: logprobs[number], default=None), dropped)
@@ -228,5 +232,6 @@ def _pair(name: tuple[str, str], a: Answers, b: Answers, left_model: str) -> Pai
 
 
 def _whole(text: str) -> str:
-    """Returns a text that UTF-8 can hold: half a surrogate pair, no character, becomes U+FFFD."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    """Returns a text that all programs keep: control characters and half pairs become U+FFFD."""
+    text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return _CONTROL.sub("\ufffd", text)

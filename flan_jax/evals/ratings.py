@@ -69,6 +69,7 @@ class Result:
     num_left: int  # ratings for the answer on the left, of
     num_sided: int  # those that are no ties: far from half of them, raters preferred a side
     answered: Mapping[str, tuple[int, int]]  # rows with a choice, and rows, of each sheet
+    alike: tuple[tuple[str, str], ...]  # sheets of the same pairs and choices, perhaps copies
 
 
 def read_result(sheets: Sequence[Path], key_path: Path) -> Result:
@@ -105,6 +106,11 @@ def read_result(sheets: Sequence[Path], key_path: Path) -> Result:
         num_left=sides["left"],
         num_sided=sides["left"] + sides["right"],
         answered=answered,
+        alike=tuple(
+            (str(sheets[i]), str(sheets[j]))
+            for i, j in itertools.combinations(range(len(sheets)), 2)
+            if raters[i] == raters[j] and any(raters[i].values())
+        ),
     )
 
 
@@ -165,6 +171,10 @@ def table(result: Result) -> list[str]:
     lines += ["", f"{a} preferred: its part of the pairs in which one is preferred, without ties."]
     for path, (num, num_rows) in result.answered.items():
         lines.append(f"{path}: {num} of {num_rows} rows have a choice.")
+    for one, other in result.alike:
+        lines.append(
+            f"{one} and {other} have the same choices in all rows; if one is a copy, leave it out."
+        )
     if result.num_sided:
         lines.append(
             f"The answer on the left was preferred in {result.num_left} of {result.num_sided} "

@@ -30,6 +30,7 @@ def test_one_sample_equal_samples_and_none():
     assert open_ended.rank([0.0, 0.0, 0.0]) == Ranking(0, ())
     assert open_ended.rank([-1.0, -30.0]) == Ranking(1, (0,))  # the median is between the two
     assert open_ended.rank([]) == Ranking(None, ())
+    assert open_ended.rank([1e-7, 1e-7, 2e-7]) == Ranking(0, (2,))
 
 
 def test_the_rule_agrees_with_sorting_and_always_leaves_one():
@@ -152,14 +153,14 @@ def test_the_chosen_answer_is_read_stripped_and_with_its_prompt(tmp_path):
         open_ended_folders.row("x", "Why?", [" one ", "rep", "\n two"], [-25.0, -3.0, -20.0]),
         open_ended_folders.row("y", "How?", [], too_long=True),
         {"id": "one", "inputs": "?", "predictions": ["only"]},
-        open_ended_folders.row("z", "half \ud83d", ["a \udc00b"]),
+        open_ended_folders.row("z", "half \ud83d", ["a \udc00b\x00\tc\x1b[2J"]),
     ]
     folder = open_ended_folders.write(tmp_path, {"planning": rows})
     assert open_ended.read_answers(folder) == {
         ("planning", "x"): Answer(prompt="Why?", text="two"),
         ("planning", "y"): Answer(prompt="How?", text=None),
         ("planning", "one"): Answer(prompt="?", text="only"),
-        ("planning", "z"): Answer(prompt="half \ufffd", text="a \ufffdb"),
+        ("planning", "z"): Answer(prompt="half \ufffd", text="a \ufffdb\ufffd\tc\ufffd[2J"),
     }
 
 

@@ -4,6 +4,7 @@
 
 import math
 import random
+import re
 
 import pytest
 
@@ -159,7 +160,11 @@ def test_the_table_names_models_counts_and_intervals(made):
     assert lines[-1].startswith("Two raters of a pair agree in 85.7 % (7 pairs have two or more); ")
     lines = ratings.table(ratings.read_result(*made("aaaaaaaa", "aaaaaaaa")))
     assert lines[-1].endswith("kappa (Cohen) is undefined (all choices are the same).")
+    assert any(
+        re.fullmatch("(.*0.csv) and .*1.csv have the same choices .* copy.*", x) for x in lines
+    )
     lines = ratings.table(ratings.read_result(*made("aaaa    ", "    aaaa")))
+    assert "same choices" not in "".join(lines)
     assert lines[-1].startswith("No pair was rated by two raters")
 
 
