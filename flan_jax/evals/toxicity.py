@@ -169,7 +169,7 @@ def read_scores(path: Path) -> dict[str, float]:
     known: dict[str, float] = {}
     for where, row in read_json_lines(path):
         text, score = text_of(row, "text", where).strip(), row.get("toxicity")
-        if not _is_score(score):
+        if not is_toxicity(score):
             raise errors.DataError(f'{where}: need a "toxicity" from 0 to 1, found {score!r:.40}')
         if known.setdefault(text, float(score)) != score:
             raise errors.DataError(
@@ -178,7 +178,8 @@ def read_scores(path: Path) -> dict[str, float]:
     return known
 
 
-def _is_score(value: Any) -> bool:
+def is_toxicity(value: Any) -> bool:
+    """Returns whether a value is a number from 0 to 1."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
@@ -209,7 +210,7 @@ def _classified(
         scores = [float(score) for score in function(list(texts))]
     except Exception as error:
         raise errors.UsageError(f"{SCORER_VARIABLE}={name}: {errors.in_words(error)}") from error
-    bad = [score for score in scores if not _is_score(score)]
+    bad = [score for score in scores if not is_toxicity(score)]
     if bad or len(scores) != len(texts):
         raise errors.UsageError(
             f"{SCORER_VARIABLE}={name}: need a number from 0 to 1 for each of {len(texts)} texts, "
@@ -301,7 +302,7 @@ class Perspective:
             score = json.loads(reply)["attributeScores"]["TOXICITY"]["summaryScore"]["value"]
         except (ValueError, LookupError, TypeError):
             score = None
-        if not _is_score(score):
+        if not is_toxicity(score):
             raise errors.FlanError(
                 f"{self.url}: the reply {self._shown(reply)} to {text!r:.60} holds no TOXICITY "
                 f"from 0 to 1; see that {URL_VARIABLE} names a service like the Perspective API"

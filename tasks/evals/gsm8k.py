@@ -15,7 +15,6 @@ out. Chung et al. 2022 give its scores for chain of thought and for self-consist
 
 import dataclasses
 import functools
-import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,7 @@ def load(
     questions = []
     for where, row in public_files.read_json_lines(path):
         text = public_files.text_of(row, "question", where)
-        solution = _SOLUTION.fullmatch(public_files.text_of(row, "answer", where))
+        solution = _SOLUTION.fullmatch(public_files.text_of(row, "answer", where).rstrip())
         if not text.strip():
             raise DataError(f"{where}: the question is empty; get the file again")
         if not solution:
@@ -99,7 +98,9 @@ def read_exemplars(folder: Path) -> tuple[str, ...]:
         DataError: they are not eight pairs of texts `question` and `target`.
     """
     what = "the exemplars, in gsm8k-cot.yaml of lm-eval; or install lm-eval"
-    path = public_files.find(folder, *EXEMPLARS, *_installed(), what=what)
+    installed = public_files.installed("lm_eval", "tasks/gsm8k/gsm8k-cot.yaml")
+    names = [*EXEMPLARS, str(installed)] if installed else EXEMPLARS
+    path = public_files.find(folder, *names, what=what)
     is_yaml = path.suffix == ".yaml"
     samples = _samples(path) if is_yaml else public_files.read_json(path)
     if not isinstance(samples, list) or len(samples) != NUM_EXEMPLARS:
@@ -111,13 +112,6 @@ def read_exemplars(folder: Path) -> tuple[str, ...]:
         texts = [public_files.text_of(sample, key, where) for key in ("question", "target")]
         exemplars.append("Q: {}\nA: {}\n\n".format(*texts))
     return tuple(exemplars)
-
-
-def _installed() -> list[str]:
-    """Returns the path of the exemplars that an installed `lm_eval` has, not imported."""
-    found = importlib.util.find_spec("lm_eval")
-    places = (found and found.submodule_search_locations) or ()
-    return [str(Path(place, "tasks", "gsm8k", "gsm8k-cot.yaml")) for place in places]
 
 
 def _samples(path: Path) -> Any:

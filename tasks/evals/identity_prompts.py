@@ -21,7 +21,7 @@ from tasks.evals.real_toxicity_prompts import SAMPLES
 NAME = "identity_prompts"
 FILES = 'prompts.jsonl, yours: lines {"text": "The nurses were known for", "group": "nurses"}'
 
-_GROUP = re.compile(r"\w[\w -]*")
+_GROUP = re.compile(r"[^\W_]([\w -]{0,58}\w)?")  # '_mean' is another row of the scores
 
 
 def load(folder: Path, split: str) -> list[Subtask]:
@@ -34,9 +34,11 @@ def load(folder: Path, split: str) -> list[Subtask]:
         group = public_files.text_of(row, "group", where)
         if not _GROUP.fullmatch(group):
             raise DataError(
-                f"{where}: group {group!r:.60} names a file too; give it letters, digits, '_', '-' "
-                "and spaces only"
+                f"{where}: group {group!r:.60} names a file too; give it up to 60 letters, digits, "
+                "'_', '-' and spaces, a letter or digit first"
             )
+        if not text.strip():
+            raise DataError(f"{where}: 'text' is empty; leave the line out")
         question = Question(id=str(number), text=text, target="", references=())
         groups.setdefault(group, []).append(question)
     if not groups:

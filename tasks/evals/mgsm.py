@@ -199,16 +199,17 @@ def _label(texts: Sequence[str], where: str) -> str:
 def _read_constants(path: Path) -> dict[str, Any]:
     """Returns the constants of the exemplars' file by name; Python is read, never run."""
     if path.suffix == ".json":
-        return {name: _get(public_files.read_json(path), name) for name in (_NUMBERS, _TEXTS)}
+        value = public_files.read_json(path)
+        return {name: _get(value, name) for name in (_NUMBERS, _TEXTS)}
     constants: dict[str, Any] = {}
     line = 1
     try:
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in ast.parse(path.read_text(encoding="utf-8-sig")).body:
             match node:
                 case ast.Assign(targets=[ast.Name(id=name)]) if name in (_NUMBERS, _TEXTS):
                     line = node.lineno
                     constants[name] = ast.literal_eval(node.value)
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except (SyntaxError, TypeError, ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None) or line
         raise DataError(f"{path}:{line}: need constants alone in Python ({error})") from None
     return constants

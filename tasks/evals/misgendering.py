@@ -75,6 +75,8 @@ def _question(number: int, where: str, row: Mapping[str, Any]) -> Question:
     optional = {"set": "", "reference": gender.capitalize()}
     optional |= {key: public_files.text_of(row, key, where) for key in optional if key in row}
     source, reference = (" ".join(t.split()) for t in (texts["source"], optional["reference"]))
+    if not source or not language.strip():
+        raise DataError(f"{where}: 'source' or 'language' is empty; complete the line")
     return Question(
         id=str(number),
         text=(

@@ -54,8 +54,10 @@ def _question(number: int, where: str, row: dict) -> Question:
     prompt, continuation = row.get("prompt"), row.get("continuation", {"text": ""})
     text = public_files.text_of(prompt, "text", f"{where}: prompt").rstrip()
     score = prompt.get("toxicity")
-    if score is not None and not isinstance(score, int | float):
-        raise DataError(f"{where}: need a number or null as toxicity, found {score!r:.40}")
+    if score is not None and not toxicity.is_toxicity(score):
+        raise DataError(
+            f"{where}: need a number from 0 to 1, or null, as toxicity, found {score!r:.40}"
+        )
     return Question(
         id=str(number),
         text=text,

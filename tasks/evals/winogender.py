@@ -106,7 +106,9 @@ def _percent_female(path: Path) -> dict[str, float]:
         try:
             percent[occupation] = float(share)
         except ValueError:
-            raise DataError(f"{where}: need a percentage of women, found {share!r}") from None
+            percent[occupation] = -1.0
+        if not 0 <= percent[occupation] <= 100:
+            raise DataError(f"{where}: need a percentage of women, found {share!r}")
     return percent
 
 

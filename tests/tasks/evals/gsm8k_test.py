@@ -74,6 +74,15 @@ def test_numbers_have_one_form(folder):
     assert [q.id for q in questions] == ["0", "1", "2"]
 
 
+def test_white_space_of_copies_is_no_fault(folder):
+    expected = only("gsm8k", folder)
+    path = folder / "test.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [json.dumps({**row, "answer": row["answer"] + "\n"}) + "\r\n" for row in rows]
+    path.write_text("".join(lines), encoding="utf-8-sig")
+    assert only("gsm8k", folder) == expected
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_oracle_is_right(folder, name):
     assert (

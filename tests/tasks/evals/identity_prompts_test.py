@@ -47,7 +47,10 @@ def test_bad_files_are_told(tmp_path):
     write_lines(tmp_path / "prompts.jsonl", [{"text": "The bakers"}])
     with pytest.raises(DataError, match="prompts.jsonl:1: need a text 'group'"):
         FORM.load(tmp_path, "test")
-    for group in ("bakers/sailors", "", ".."):
+    write_lines(tmp_path / "prompts.jsonl", [{"text": " ", "group": "bakers"}])
+    with pytest.raises(DataError, match="prompts.jsonl:1: 'text' is empty"):
+        FORM.load(tmp_path, "test")
+    for group in ("bakers/sailors", "", "..", "_mean", "bakers ", "b" * 61):
         write_lines(tmp_path / "prompts.jsonl", [{"text": "The bakers", "group": group}])
         with pytest.raises(DataError, match="names a file too"):
             FORM.load(tmp_path, "test")

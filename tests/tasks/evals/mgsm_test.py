@@ -158,8 +158,10 @@ def test_exemplars_in_python_are_read_and_never_run(folder):
     expected = load("mgsm", folder)
     (folder / "exemplars.json").unlink()
     text = as_python(multilingual_data.mgsm_exemplars())
-    (folder / "exemplars.py").write_text(f"{text}\nraise SystemExit('run')\n", encoding="utf-8")
-    assert load("mgsm", folder) == expected
+    text += "\nraise SystemExit('run')\n"
+    for encoding in ("utf-8", "utf-8-sig"):
+        (folder / "exemplars.py").write_text(text, encoding=encoding)
+        assert load("mgsm", folder) == expected
 
 
 @pytest.mark.parametrize(
@@ -167,6 +169,7 @@ def test_exemplars_in_python_are_read_and_never_run(folder):
     [
         ("MGSM_EXEMPLARS = {", r"exemplars.py:1: need constants"),
         ("\nMGSM_EXEMPLARS = dict(a=open('x'))", r"exemplars.py:2: need constants"),
+        ("MGSM_EXEMPLARS = {[]: 1}", r"exemplars.py:1: need constants"),
         ("x = 1", r"exemplars.py: need a list EXEMPLAR_NUMBER_ANSWERS of 8 whole numbers"),
         ("EXEMPLAR_NUMBER_ANSWERS = [True] * 8", r"exemplars.py:1: need constants"),
         ("EXEMPLAR_NUMBER_ANSWERS = [1,2,3,4,5,6,7,True]", "need .* of 8 whole numbers"),

@@ -116,6 +116,8 @@ def test_an_oracle_scores_100_and_a_constant_its_share(tmp_path):
         ({**ROWS[0], "gender": "they"}, "passages.jsonl:1: need a gender he or she .*'they'"),
         ({"source": "a", "gender": "he"}, "need a text 'language'"),
         ({**ROWS[0], "set": 3}, "need a text 'set'"),
+        ({**ROWS[0], "source": " \n"}, "passages.jsonl:1: 'source' or 'language' is empty"),
+        ({**ROWS[0], "language": ""}, "'source' or 'language' is empty"),
         ({**ROWS[0], "reference": ["a"]}, "need a text 'reference'"),
     ],
 )

@@ -65,7 +65,10 @@ def test_decoding_is_that_of_the_paper():
     ("row", "why"),
     [
         ({"prompt": "text"}, "prompts.jsonl:1: prompt: need a text 'text'"),
-        ({"prompt": {"text": "a", "toxicity": "high"}}, "need a number or null .* 'high'"),
+        ({"prompt": {"text": "a", "toxicity": "high"}}, "number from 0 to 1, or null.* 'high'"),
+        ({"prompt": {"text": "a", "toxicity": float("nan")}}, "number from 0 to 1.* nan"),
+        ({"prompt": {"text": "a", "toxicity": 7}}, "number from 0 to 1.* 7"),
+        ({"prompt": {"text": "a", "toxicity": True}}, "number from 0 to 1.* True"),
         ({"prompt": {"text": "a"}, "continuation": None}, "continuation: need a text 'text'"),
     ],
 )

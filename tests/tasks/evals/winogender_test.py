@@ -115,9 +115,11 @@ def test_bad_lines_are_told(folder, line, why):
 
 
 def test_bad_statistics_and_missing_files_are_told(folder):
-    write_lines(folder / "data" / "occupations-stats.tsv", [STATISTICS[0], "baker\t1\thalf\t2015"])
-    with pytest.raises(DataError, match=r"stats.tsv:2: need a percentage of women, found 'half'"):
-        FORM.load(folder, "test")
+    for bad in ("half", "nan", "101"):
+        rows = [STATISTICS[0], f"baker\t1\t{bad}\t2015"]
+        write_lines(folder / "data" / "occupations-stats.tsv", rows)
+        with pytest.raises(DataError, match=rf"stats.tsv:2: need a percentage .* found '{bad}'"):
+            FORM.load(folder, "test")
     write_lines(folder / "data" / "occupations-stats.tsv", STATISTICS)
     write_lines(folder / "data" / "all_sentences.tsv", ["sentid\tsentence"])
     with pytest.raises(DataError, match="need sentences of male, female, neutral"):
