@@ -7,11 +7,13 @@ A field that changes no result (a folder, a period, a number of workers) is name
 """
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 CLASS = "class"  # key of a described dataclass that holds its name
 ABSENT = "absent"
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def describe(value: Any) -> Any:
@@ -58,4 +60,6 @@ def differences(there: Any, here: Any, name: str = "settings") -> Iterator[str]:
 def _shown(value: Any) -> str:
     if isinstance(value, dict) and CLASS in value:
         return value[CLASS]
+    if isinstance(value, str) and _DIGEST.fullmatch(value):
+        return f"{value[:8]}.."
     return value if value == ABSENT else repr(value)
