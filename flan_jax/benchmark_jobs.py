@@ -14,6 +14,7 @@ the same on it together; otherwise each takes its share of the prompts. The firs
 import contextlib
 import dataclasses
 import json
+import types
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,16 +48,12 @@ class Respondent:
     """A model as benchmarks ask it."""
 
     new_engine: Callable[[bool], Engine]  # whether its answers have log-probabilities
-    scorer: Scorer
+    new_scorer: Callable[[], Scorer]
     encode: Callable[[str], Sequence[int]]  # from a prompt to its tokens
     encode_choice: Callable[[str], Sequence[int]]
+    max_input_length: int  # tokens of a prompt at most
     by_shares: bool  # whether each process answers its share alone
     may_stop: bool  # as of `asking.answers`
-
-    @property
-    def max_input_length(self) -> int:
-        """Tokens of a prompt at most."""
-        return self.scorer.max_input_length
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,9 +84,10 @@ def respondent(predictor: Predictor) -> Respondent:
     """Returns a loaded model; use it `predictor.on_mesh`."""
     return Respondent(
         new_engine=lambda with_logprobs: predictor.new_engine(with_logprobs=with_logprobs),
-        scorer=predictor.scorer,
-        encode=predictor.encode,
+        new_scorer=lambda: predictor.scorer,
+        encode=lambda prompt: _compact(predictor.encode(prompt)),
         encode_choice=predictor.encode_choice,
+        max_input_length=predictor.max_input_length,
         by_shares=predictor.mesh is None and hosts.is_shared(),
         may_stop=True,
     )
@@ -107,27 +105,31 @@ def evaluate(
         paper_model: the model of the paper's tables that the report compares with.
 
     Raises:
-        UsageError: an earlier start had other settings, or as of `read`.
+        UsageError: an earlier start had other settings or benchmarks, no question of a benchmark
+            fits, or as of `read`.
         PreemptedError: asked to stop; answers so far are kept.
     """
     with hosts.all_or_none():
         parts = read(config)
     folder = Path(out)
     with contextlib.ExitStack() as stack:
-        if hosts.is_first():
-            stack.enter_context(files.locked(folder, "evaluation"))
+        with hosts.all_or_none():
+            if hosts.is_first():
+                _check_folder(folder, parts, predictor.name)
+                stack.enter_context(files.locked(folder, "evaluation"))
         stack.enter_context(predictor.on_mesh())
         model = respondent(predictor)
         deciding = predictor.deciding()
         step = predictor.source.step or 0
         done = _asked(model, parts, config, folder, deciding, step)
         results = gathered(parts, done)
-        if hosts.is_first():
-            scores_lib.write_scores(folder / SCORES, results.scores)
-            report.write(
-                folder / REPORT, results.scores, baselines=_baselines(parts),
-                paper_model=paper_model, counts=results.counts,
-            )  # fmt: skip
+        with hosts.all_or_none():
+            if hosts.is_first():
+                scores_lib.write_scores(folder / SCORES, results.scores)
+                report.write(
+                    folder / REPORT, results.scores, baselines=_baselines(parts),
+                    paper_model=paper_model, counts=results.counts,
+                )  # fmt: skip
     return results
 
 
@@ -168,11 +170,14 @@ class InTraining:
         out = self._folder / f"step_{step}"
         for part in self._parts:
             asked = suite.prompts(part, model.encode, model.max_input_length)
+            with hosts.all_or_none():
+                _check_same(suite.digest(part, asked), part)
             found = dict(_results(model, part, asked, self._config, ()))
             done.append(_finish(part, asked, found, self._config, out, step))
         results = gathered(self._parts, done)
-        if hosts.is_first():
-            scores_lib.write_scores(out / SCORES, results.scores)
+        with hosts.all_or_none():
+            if hosts.is_first():
+                scores_lib.write_scores(out / SCORES, results.scores)
         return results.summary()
 
     def _respondent(self, params: PyTree) -> Respondent:
@@ -186,9 +191,10 @@ class InTraining:
 
         return Respondent(
             new_engine=new_engine,
-            scorer=Scorer(self._model, params, **self._sizes),
-            encode=encode,
+            new_scorer=lambda: Scorer(self._model, params, **self._sizes),
+            encode=lambda prompt: _compact(encode(prompt)),
             encode_choice=encode,
+            max_input_length=self._sizes["max_input_length"],
             by_shares=False,
             may_stop=False,
         )
@@ -236,10 +242,13 @@ def _asked(
             asked = suite.prompts(part, model.encode, model.max_input_length)
             digest = suite.digest(part, asked)
             facts = _facts(part, config, deciding, digest)
-            mark = folder / DONE / f"{part.benchmark.name}.{part.name}.json"
+            mark = folder / DONE / _mark(part)
             with hosts.all_or_none():
                 _check_same(digest, part)
                 kept = _read_done(mark, facts) if hosts.is_first() else None
+                _check_any_fits(part, asked, model.max_input_length)
+                if kept is not None:
+                    journal.discard(_output(folder, part))
             if bool(hosts.agreed(kept is not None)):
                 bar.advance(len(asked), part.benchmark.name)
                 done.append(_shared(kept))
@@ -260,7 +269,7 @@ def _ask_part(
     mark: Path,
 ) -> Done:
     """Asks what an earlier start has not, and keeps what came of the part."""
-    output = folder / suite.PREDICTIONS / part.benchmark.name / part.name
+    output = _output(folder, part)
     with contextlib.ExitStack() as stack:
         kept = journal.Journal({}, None)
         with hosts.all_or_none():
@@ -268,20 +277,14 @@ def _ask_part(
                 output.parent.mkdir(parents=True, exist_ok=True)
                 kept = stack.enter_context(journal.opened(output, facts))
         is_done = hosts.shared(np.array([i in kept.done for i in range(len(asked))]))
-        found: dict[int, Any] = {}
         earlier = {i for i in range(len(asked)) if is_done[i]}
         unasked = sum(prompt.too_long for prompt in asked)
         bar.advance(len(earlier) + unasked, part.benchmark.name)
         for i, result in _results(model, part, asked, config, earlier):
-            found[i] = result
             if hosts.is_first():
                 kept.add(i, result)
             bar.advance(1, part.benchmark.name)
-        finished = _finish(part, asked, kept.done, config, folder, step)
-        if hosts.is_first():
-            rows = [_row(score) for score in finished.scores]
-            files.write_json(mark, {"facts": facts, "scores": rows, "counts": finished.counts})
-    return finished
+        return _finish(part, asked, kept.done, config, folder, step, mark, facts)
 
 
 def _results(
@@ -298,7 +301,7 @@ def _results(
         questions = [question for _, question in part.questions()]
         choices = {i: [model.encode_choice(c) for c in questions[i].choices] for i in waiting}
         yield from asking.scores(
-            model.scorer, {i: asked[i].tokens for i in waiting}, choices, **how
+            model.new_scorer(), {i: asked[i].tokens for i in waiting}, choices, **how
         )
         return
     engine = model.new_engine(part.benchmark.decoding.num_samples > 1)
@@ -336,22 +339,32 @@ def _finish(
     config: SuiteConfig,
     out: Path,
     step: int,
+    mark: Path | None = None,
+    facts: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> Done:
-    """Returns the scores of a part; the first process writes its predictions."""
-    outcomes = [
-        suite.outcome(question, prompt, part.way, found.get(i))
-        for i, ((_, question), prompt) in enumerate(zip(part.questions(), asked, strict=True))
-    ]
-    if hosts.is_first():
-        suite.write_predictions(out, part, asked, outcomes)
-    counts = suite.counts(asked)
-    _say_what_did_not_fit(part, counts)
-    return Done(scores=tuple(suite.score(part, outcomes, config.model_name, step)), counts=counts)
+    """Returns the scores of a part on all processes.
+
+    The first, which has all that was found, makes them and writes its predictions, then the mark.
+    """
+    done = None
+    with hosts.all_or_none():
+        if hosts.is_first():
+            outcomes = [
+                suite.outcome(question, prompt, part.way, found.get(i))
+                for i, ((_, question), prompt) in enumerate(
+                    zip(part.questions(), asked, strict=True)
+                )
+            ]
+            suite.write_predictions(out, part, asked, outcomes)
+            rows = tuple(suite.score(part, outcomes, config.model_name, step))
+            done = Done(scores=rows, counts=suite.counts(asked))
+            _say_what_did_not_fit(part, done.counts)
+            if mark is not None:
+                files.write_json(mark, {"facts": facts, **_in_json(done)})
+    return _shared(done)
 
 
 def _say_what_did_not_fit(part: Part, counts: Mapping[str, int]) -> None:
-    if not hosts.is_first():
-        return
     if counts["dropped"]:
         say(
             f"eval: {part.benchmark.name}: {counts['dropped']} of {counts['prompts']} prompts lost "
@@ -374,6 +387,7 @@ def _facts(
         "benchmark": f"{benchmark.name} version {benchmark.version}",
         "asked": part.protocol,
         "decoding": dataclasses.replace(benchmark.decoding, seed=config.seed),
+        "num_examples": config.num_examples,
         "questions and prompts": digest,
         "model_name": config.model_name,
         "code_version": flan_jax.__version__,
@@ -385,25 +399,77 @@ def _read_done(mark: Path, facts: Mapping[str, Any]) -> Done | None:
     if not mark.is_file():
         return None
     kept = files.read_json(mark)
-    if found := list(settings.differences(kept["facts"], facts)):
+    try:
+        there, done = kept["facts"], _from_json(kept)
+    except (KeyError, TypeError):
+        raise errors.DataError(
+            f"{mark}: damaged; remove it, and that part is scored again"
+        ) from None
+    if found := list(settings.differences(there, facts)):
         raise errors.UsageError(
             f"{mark.parent.parent} holds scores of a start with other settings: "
             f"{'; '.join(found)}; give another --out, or remove that folder to begin anew"
         )
+    return done
+
+
+def _in_json(done: Done) -> dict[str, Any]:
+    rows = [dataclasses.asdict(dataclasses.replace(row, settings={})) for row in done.scores]
+    return {"scores": rows, "counts": done.counts}
+
+
+def _from_json(kept: Mapping[str, Any]) -> Done:
     return Done(scores=tuple(Score(**row) for row in kept["scores"]), counts=kept["counts"])
-
-
-def _row(score: Score) -> dict[str, Any]:
-    return dataclasses.asdict(dataclasses.replace(score, settings={}))
 
 
 def _shared(done: Done | None) -> Done:
     """Returns what process 0 has, on every process; each must call this."""
     if not hosts.is_shared():
         return done
-    mine = {"scores": [_row(row) for row in done.scores], "counts": done.counts} if done else {}
-    first = json.loads(hosts.gathered(files.dumps(mine))[0])
-    return Done(scores=tuple(Score(**row) for row in first["scores"]), counts=first["counts"])
+    mine = {} if done is None else _in_json(done)
+    return _from_json(json.loads(hosts.gathered(files.dumps(mine))[0]))
+
+
+def _mark(part: Part) -> str:
+    return f"{part.benchmark.name}.{part.name}.json"
+
+
+def _output(folder: Path, part: Part) -> Path:
+    return folder / suite.PREDICTIONS / part.benchmark.name / part.name
+
+
+def _compact(tokens: Sequence[int]) -> np.ndarray:
+    """Returns tokens in four bytes each; a list's take nine times as many."""
+    return np.asarray(tokens, np.int32)
+
+
+def _check_folder(folder: Path, parts: Sequence[Part], checkpoint: str) -> None:
+    """Raises a `UsageError` if scores in the folder would be lost, or this job could not go on."""
+    out = folder.resolve()
+    if Path(checkpoint).resolve() in (out, *out.parents):
+        raise errors.UsageError(
+            f"--out {str(folder)!r} is in the folder of the checkpoint, which would no longer be "
+            "the same when you go on; give one elsewhere"
+        )
+    done = {mark.name for mark in (folder / DONE).glob("*.json")}
+    if not done and (folder / SCORES).exists():
+        raise errors.UsageError(
+            f"--out {str(folder)!r} holds the {SCORES} of another job; give another folder"
+        )
+    if others := sorted(done - {_mark(part) for part in parts}):
+        names = ", ".join(name.removesuffix(".json") for name in others)
+        raise errors.UsageError(
+            f"--out {str(folder)!r} holds scores of {names} too, which {SCORES} would lose; ask "
+            "for all of them (what is done is not asked again), or give another folder"
+        )
+
+
+def _check_any_fits(part: Part, asked: Sequence[Prompt], max_input_length: int) -> None:
+    if all(prompt.too_long for prompt in asked):
+        raise errors.UsageError(
+            f"no question of {part.benchmark.name} fits into {max_input_length} tokens, not even "
+            "alone; raise --max_input_length, or leave that benchmark out"
+        )
 
 
 def _check_same(digest: str, part: Part) -> None:

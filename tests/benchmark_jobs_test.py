@@ -7,8 +7,12 @@ import json
 import pytest
 
 import gin
-from flan_jax import main
+from flan_jax import benchmark_jobs, main
+from flan_jax.core import files
 from flan_jax.evals import scores as scores_lib
+from flan_jax.evals import suite
+from flan_jax.evals.suite import SuiteConfig
+from flan_jax.parallel import hosts
 from tests import toy_benchmarks
 
 pytestmark = pytest.mark.slow  # builds a store, and compiles a model's training and decoding
@@ -74,6 +78,27 @@ def test_a_training_asks_them_on_its_mesh(tmp_path):
                 same.pop("choice_logprobs", []), rel=1e-4
             )
             assert line == same
+
+
+def test_scores_are_those_of_the_first_process(tmp_path, monkeypatch):
+    config = SuiteConfig(
+        benchmarks=("toy",), data=str(toy_benchmarks.write(tmp_path)),
+        module_imports=("tests.toy_benchmarks",),
+    )  # fmt: skip
+    [part] = benchmark_jobs.read(config)
+    asked = suite.prompts(part, str.split, 100)
+    texts = {"predictions": ["(A)"], "scores": [0.0]}
+    found = dict.fromkeys(range(len(asked)), texts)
+    first = benchmark_jobs._finish(part, asked, found, config, tmp_path / "first", 5)
+    assert suite.headline(first.scores).value == 60.0
+    # Another process has not been told all answers: it neither measures nor writes.
+    sent = files.dumps(benchmark_jobs._in_json(first))
+    monkeypatch.setattr(hosts, "is_shared", lambda: True)
+    monkeypatch.setattr(hosts, "is_first", lambda: False)
+    monkeypatch.setattr(hosts, "where", lambda is_so: [])
+    monkeypatch.setattr(hosts, "gathered", lambda text: [sent, text])
+    other = benchmark_jobs._finish(part, asked, {}, config, tmp_path / "other", 5)
+    assert other == first and not (tmp_path / "other").exists()
 
 
 def test_a_benchmark_that_is_not_there_stops_the_job_at_once(tmp_path, capsys):

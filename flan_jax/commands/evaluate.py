@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _ask_store(args: argparse.Namespace) -> None:
-    from flan_jax import config
+    from flan_jax import benchmark_jobs, config
 
     of_suites = {
         "--data": args.data, "--split": args.split, "--answer_by": args.answer_by,
@@ -120,6 +120,8 @@ def _ask_store(args: argparse.Namespace) -> None:
     }  # fmt: skip
     if given := [name for name, value in of_suites.items() if value]:
         raise errors.UsageError(f"{given[0]} is for benchmarks; give --suite too, or leave it out")
+    if Path(args.out, benchmark_jobs.DONE).exists():
+        raise errors.UsageError(f"--out {args.out!r} holds scores of --suite; give another folder")
     extra = [f"CHECKPOINT_PATH={args.checkpoint}"] if args.checkpoint else []
     arguments.parse_gin(args, extra, roots=("evaluate",))
     result = config.configured("evaluate")(out=args.out)

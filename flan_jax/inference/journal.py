@@ -48,8 +48,7 @@ def opened(output: str | os.PathLike, deciding: Mapping[str, Any]) -> Iterator[J
         UsageError: another process is at it, or it was begun with other settings.
         DataError: it is damaged.
     """
-    output = Path(os.path.abspath(output))
-    folder = output.parent / f".{output.name}.partial"
+    folder = _folder(output)
     with files.locked(folder, "job"):
         deciding = json.loads(files.dumps(deciding))  # as it comes back from a file
         path = folder / SETTINGS
@@ -66,6 +65,16 @@ def opened(output: str | os.PathLike, deciding: Mapping[str, Any]) -> Iterator[J
         with open(folder / ANSWERS, "a", encoding="utf-8", newline="\n") as file:
             yield Journal(done, file)
         shutil.rmtree(folder)
+
+
+def discard(output: str | os.PathLike) -> None:
+    """Removes the journal of a file that is whole: its process was killed before it could."""
+    shutil.rmtree(_folder(output), ignore_errors=True)
+
+
+def _folder(output: str | os.PathLike) -> Path:
+    output = Path(os.path.abspath(output))
+    return output.parent / f".{output.name}.partial"
 
 
 def _read(path: Path) -> dict[int, Any]:

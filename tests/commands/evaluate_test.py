@@ -15,6 +15,7 @@ import pytest
 
 import gin
 from flan_jax import asking, main, predicting
+from flan_jax.core import files
 from flan_jax.evals import answers
 from flan_jax.inference.decode_config import DecodeConfig
 from flan_jax.inference.engine import Engine
@@ -148,15 +149,61 @@ def test_it_goes_on_where_it_was_stopped(checkpoint, data, tmp_path, monkeypatch
     assert main.main(command(checkpoint, data, cut)) == 0
     assert asked == [6, 10]
     assert contents(cut) == contents(whole)
-    # All is done: nothing is asked again, and the same comes out.
+    # All is done: nothing is asked again, and the same comes out. A process may have been killed
+    # after its mark and before the journal was gone.
+    left = cut / "predictions/toy/.validation.generate.partial"
+    left.mkdir()
     asked.clear()
     assert main.main(command(checkpoint, data, cut)) == 0
     assert asked == [] and contents(cut) == contents(whole)
+    assert not left.exists()
     # Other settings are another job.
     capsys.readouterr()
     assert main.main(command(checkpoint, data, cut, "--seed", "3")) == 2
     assert "DecodeConfig.seed is 0 there, 3 here; give another --out" in capsys.readouterr().err
     assert contents(cut) == contents(whole)
+
+
+def test_no_scores_are_lost_to_another_job_in_the_folder(checkpoint, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main.main(command(checkpoint, data, out)) == 0
+    before = contents(out)
+    for argv, text in [
+        (command(checkpoint, data, out, suite="toy_vote"),
+         "holds scores of toy.validation.generate too, which scores.csv would lose"),
+        (command(checkpoint, data, out, "--split", "toy=test"), "of toy.validation.generate too"),
+        (["eval", "--recipe", "mini", "--out", str(out)], "holds scores of --suite"),
+        (command(checkpoint, data, out, "--num_examples", "2"), "num_examples is None there, 2"),
+    ]:  # fmt: skip
+        capsys.readouterr()
+        assert main.main(argv) == 2
+        assert text in capsys.readouterr().err
+        assert contents(out) == before
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "scores.csv").write_text("theirs")
+    assert main.main(command(checkpoint, data, other)) == 2
+    assert "holds the scores.csv of another job" in capsys.readouterr().err
+    # What is done may be asked for together with more.
+    more = tmp_path / "more"
+    assert main.main(command(checkpoint, data, more, suite="toy")) == 0
+    assert main.main(command(checkpoint, data, more, suite="toy_vote,toy")) == 0
+    assert table(more) == table(out)
+
+
+def test_a_checkpoint_stays_what_it_is(data, tmp_path, capsys):
+    checkpoint = tiny_checkpoints.hf(tmp_path / "hf")
+    for out in (tmp_path / "hf", tmp_path / "hf" / "scores"):
+        assert main.main(command(checkpoint, data, out)) == 2
+        assert "is in the folder of the checkpoint" in capsys.readouterr().err
+        assert not (out / ".done").exists()
+
+
+def test_a_model_that_no_question_fits_is_refused(checkpoint, data, tmp_path, capsys):
+    argv = command(checkpoint, data, tmp_path / "out", "--max_input_length", "3")
+    assert main.main(argv) == 2
+    assert "no question of toy fits into 3 tokens, not even alone" in capsys.readouterr().err
+    assert not list((tmp_path / "out").rglob("*.jsonl"))
 
 
 def test_sigterm_ends_with_75_and_keeps_what_is_done(checkpoint, data, tmp_path):
@@ -186,6 +233,17 @@ def test_two_processes_give_what_one_gives(checkpoint, data, tmp_path):
         other = predictions(together)[name]
         assert [x["predictions"] for x in lines] == [x["predictions"] for x in other]
         assert [x.get("ranked") for x in lines] == [x.get("ranked") for x in other]
+
+
+def test_a_folder_in_use_ends_each_of_two_processes(checkpoint, data, tmp_path):
+    words = ["flan_jax", *command(checkpoint, data, tmp_path / "out")]
+    codes = []
+    with files.locked(tmp_path / "out", "evaluation"):
+        with host_processes.started(words, 2, tmp_path / "log") as processes:
+            codes = [process.wait(timeout=240) for process in processes]
+    logs = [(tmp_path / f"log.{index}").read_text() for index in range(2)]
+    assert codes == [2, 1], logs
+    assert "is writing" in logs[0] and "process 0 of this job failed" in logs[1]
 
 
 @pytest.mark.parametrize(
