@@ -87,8 +87,8 @@ def render_page(name: str, pairs: Sequence[Pair]) -> str:
         "columns": COLUMNS,
         "rows": rows,
         "guard": _TO_GUARD,
-        # Choices are kept in the browser under this: another sheet has others.
-        "sha256": hashlib.sha256(files.dumps(rows).encode()).hexdigest(),
+        # Choices are kept in the browser under this: another sheet, or rater, has others.
+        "sha256": hashlib.sha256(files.dumps([name, rows]).encode()).hexdigest(),
     }
     page = pages.template("flan_jax.evals", "rating_sheet.html.j2")
     return page.render(name=name, version=flan_jax.__version__, data=pages.embed(data))

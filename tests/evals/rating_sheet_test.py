@@ -165,6 +165,12 @@ def test_the_page_holds_all_that_it_needs_and_text_as_text_only(folder, pairs):
     assert not re.search(r"url\(|@import|https?://", style)
 
 
+def test_two_raters_of_the_same_pairs_have_choices_of_their_own(pairs):
+    pages = [rating_sheet.render_page(name, pairs) for name in ("sheet_1", "sheet_2", "sheet_1")]
+    first, second, again = (json.loads(Page(page).texts[1])["sha256"] for page in pages)
+    assert first == again != second
+
+
 def refused(read, path, text, said):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(errors.DataError, match=said):
