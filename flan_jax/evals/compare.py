@@ -14,6 +14,7 @@ import collections
 import csv
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from flan_jax.collection.sources import read_lines
 from flan_jax.core import files, tables
 from flan_jax.core.errors import DataError, UsageError
 from flan_jax.evals import metrics
@@ -204,27 +206,30 @@ def write_csv(path: str | os.PathLike, comparisons: Sequence[Comparison]) -> Non
 
 def _lines(path: Path) -> Iterator[tuple[str, Answered]]:
     seen = set()
-    with open(path, encoding="utf-8") as file:
-        for number, text in enumerate(file, start=1):
-            try:
-                line = json.loads(text)
-                name = line["id"]
-                answered = Answered(prompt_sha256=line["prompt_sha256"], scores=_scores(line))
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise DataError(f"{path}:{number}: no line of predictions ({error!r})") from None
-            if name in seen:
-                raise DataError(f"{path}:{number}: a second line of question {name!r}")
-            seen.add(name)
-            yield name, answered
+    for number, text in enumerate(read_lines(path), start=1):
+        try:
+            line = json.loads(text)
+            name = line["id"]
+            is_known = name in seen
+            answered = Answered(prompt_sha256=line["prompt_sha256"], scores=_scores(line))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DataError(f"{path}:{number}: no line of predictions ({error!r})") from None
+        if is_known:
+            raise DataError(f"{path}:{number}: a second line of question {name!r}")
+        seen.add(name)
+        yield name, answered
 
 
 def _scores(line: Mapping[str, Any]) -> dict[str, float]:
     """Returns the scores of metrics that give each question one; 'exact_match/flexible' is one."""
-    return {
+    found = {
         name: float(value)
         for name, value in sorted(line.items())
         if name.partition("/")[0] in metrics.METRICS and type(value) in (int, float)
     }
+    if bad := [name for name, value in found.items() if not math.isfinite(value)]:
+        raise ValueError(f"{bad[0]} is {found[bad[0]]}")
+    return found
 
 
 def _only_one(a: Evaluation, b: Evaluation) -> list[str]:

@@ -168,10 +168,14 @@ def test_folders_and_lines_that_are_no_predictions_are_named(tmp_path):
     write(tmp_path / "a", "bbh", "test.generate", "snarks", {"x": 0.0})
     path = tmp_path / "a" / "predictions" / "bbh" / "test.generate" / "snarks.jsonl"
     good = path.read_text()
-    for bad in ('{"id": 1}\n', "{\n", "[]\n"):
+    of_nan = good.replace('"x"', '"y"').replace(": 0.0", ": NaN")
+    for bad in ('{"id": 1}\n', "{\n", "[]\n", good.replace('"x"', "[1]"), of_nan):
         path.write_text(good + bad)
         with pytest.raises(errors.DataError, match=r"snarks\.jsonl:2: no line of predictions"):
             compare.read(tmp_path / "a")
+    path.write_bytes(good.encode() + b"\xff\n")
+    with pytest.raises(errors.DataError, match=r"snarks\.jsonl:2: not UTF-8"):
+        compare.read(tmp_path / "a")
     path.write_text(good + good)
     with pytest.raises(errors.DataError, match=r"snarks\.jsonl:2: a second line of question 'x'"):
         compare.read(tmp_path / "a")
