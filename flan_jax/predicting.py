@@ -183,6 +183,9 @@ def load(
         huggingface.check_vocabulary(f"{source.path}: vocab_size", model.config.vocab_size, words)
         template = "" if raw else source.chat_template
         phrase = conversation.templated(template, source.path, source.special_tokens)
+    is_foreign = _is_foreign_decoder(source, model, words)
+    if is_foreign:
+        model = dataclasses.replace(model, begins_with_prompt=True)
     placed = None if mesh is None else make_mesh(mesh)
     if placed is not None:
         model = dataclasses.replace(model, rules=_rules(rules) if rules else None)
@@ -194,7 +197,7 @@ def load(
         max_input_length=max_input_length or feature_lengths.get("inputs") or MAX_INPUT_LENGTH,
         batch_size=batch_size,
         phrase=phrase,
-        ends_prompts=not _is_foreign_decoder(source, model, words),
+        ends_prompts=not is_foreign,
         mesh=placed,
     )
 

@@ -6,7 +6,8 @@ What training, decoding and evaluation see of a model, as `models/t5.py` is for 
 itself is in `models/decoder_network.py`.
 
 An example is one sequence: token 0, the prompt, the target. The input at each position is the token
-before the one to predict.
+before the one to predict. Decoders from elsewhere were trained without that token 0: of them a
+sequence begins with the prompt.
 """
 
 import dataclasses
@@ -30,6 +31,7 @@ class DecoderLM(Model):
     """A decoder-only model: its configuration and the functions that use it."""
 
     config: DecoderConfig
+    begins_with_prompt: bool = False  # a sequence, when decoding; else with token 0
 
     LAYOUT = "decoder"
     NETWORK = DecoderNetwork
@@ -71,7 +73,8 @@ class DecoderLM(Model):
         """Returns what a beginning of prompts, `[length]`, leaves, whatever comes after it."""
         if not self.has_prefix_cache:
             return super().prefix_cache(params, prefix)
-        return self._run("prefix", params, _begun(prefix[None]))
+        before = 0 if self.begins_with_prompt else 1
+        return self._run("prefix", params, jnp.pad(prefix[None], ((0, 0), (before, 0))))
 
     def prompt_cache(
         self,
@@ -85,16 +88,13 @@ class DecoderLM(Model):
             num_tokens = _lengths(prompts)
         if prefix:
             return self._run("prompts", params, prompts, num_tokens, prefix)
-        return self._run("prompts", params, _begun(prompts), 1 + num_tokens)
+        if self.begins_with_prompt:  # an empty prompt is token 0; as many slots as otherwise
+            return self._run("prompts", params, jnp.pad(prompts, ((0, 0), (0, 1))), num_tokens)
+        return self._run("prompts", params, jnp.pad(prompts, ((0, 0), (1, 0))), 1 + num_tokens)
 
     def first_tokens(self, prompts: KnownPrompts, num_members: int) -> jax.Array:
         """Returns what the first `decode_step` takes: the last token of each prompt."""
         return jnp.broadcast_to(prompts.last[:, None], (len(prompts.last), num_members))
-
-
-def _begun(prompts: jax.Array) -> jax.Array:
-    """Returns `[batch, 1 + length]`: token 0, then the prompt."""
-    return jnp.pad(prompts, ((0, 0), (1, 0)))
 
 
 def _lengths(prompts: jax.Array) -> jax.Array:

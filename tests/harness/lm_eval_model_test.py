@@ -152,7 +152,6 @@ def test_likelihoods_and_answers_are_those_of_transformers(tmp_path):
         harness_models.write_t5(tmp_path / "t5"): transformers.T5ForConditionalGeneration,
         harness_models.write_decoder(tmp_path / "decoder"): transformers.AutoModelForCausalLM,
     }
-    first = torch.tensor([[0]])  # before all that a decoder of ours reads
     pairs = [("hello well", " well hello"), ("hello well ", "o"), ("well", " hell")]
     for path, kind in kinds.items():
         predictor = harness_models.load(path)
@@ -165,16 +164,14 @@ def test_likelihoods_and_answers_are_those_of_transformers(tmp_path):
                 if predictor.ends_prompts:
                     logits = model(input_ids=before, labels=after).logits
                 else:
-                    whole = torch.cat([first, before, after], axis=1)
-                    logits = model(input_ids=whole).logits[:, before.shape[1] : -1]
+                    whole = torch.cat([before, after], axis=1)
+                    logits = model(input_ids=whole).logits[:, before.shape[1] - 1 : -1]
             want = logits.log_softmax(-1).gather(-1, after[..., None]).sum().item()
             assert logprob == pytest.approx(want, rel=1e-4)
         (answer,) = answering.generate([("hello well", {"max_gen_toks": 6})])
         prompt = torch.tensor([predictor.encode_as_is("hello well")])
-        prompt = prompt if predictor.ends_prompts else torch.cat([first, prompt], axis=1)
         with torch.no_grad():
-            mask = torch.ones_like(prompt)  # else token 0, which is padding there, is not seen
-            tokens = model.generate(prompt, attention_mask=mask, max_new_tokens=6, do_sample=False)
+            tokens = model.generate(prompt, max_new_tokens=6, do_sample=False)
         tokens = tokens[0, 1 if predictor.ends_prompts else prompt.shape[1] :]
         assert answer == predictor.vocabulary.decode(tokens.tolist())
 

@@ -250,3 +250,45 @@ def test_where_a_prompt_is_read_as_a_whole_no_beginning_is_shared():
             model.prefix_cache({}, PROMPTS[0])
     with pytest.raises(UsageError, match="an encoder reads a prompt as a whole; give no prefix"):
         t5.prompt_cache({}, PROMPTS, [()])
+
+
+@pytest.mark.parametrize("num_shared", [0, 2])
+@pytest.mark.parametrize("name", ["palm", "llama_scanned"])
+def test_a_decoder_may_begin_with_its_prompt(name, num_shared):
+    """As decoders from elsewhere do: the full forward pass is of prompt and answer alone."""
+    model, params = MODELS[name].for_decoding(params_of(name))
+    model = dataclasses.replace(model, begins_with_prompt=True)
+    lengths = np.array([5, 3, 4])
+    prompts = np.where(np.arange(5) < lengths[:, None], 9 + np.arange(15).reshape(3, 5), 0)
+    prompts[:, :2] = prompts[0, :2]
+
+    @jax.jit
+    def logits(params, prompts, tokens):
+        prefix = model.prefix_cache(params, prompts[0, :num_shared]) if num_shared else ()
+        cache = model.prompt_cache(params, prompts[:, num_shared:], prefix, lengths - num_shared)
+        features = model.follow(params, cache, tokens)
+        return model.logits(params, features.reshape(-1, *features.shape[2:]))
+
+    found = np.asarray(logits(params, prompts, TOKENS)).reshape(3, MEMBERS, LENGTH, -1)
+    for row, length in enumerate(lengths):
+        for member in range(MEMBERS):
+            whole = np.concatenate([prompts[row, :length], TOKENS[row, member]])[None, :-1]
+            features = model.features(params, {"decoder_input_tokens": whole}, train=False)
+            want = model.logits(params, features)[0, length - 1 :]
+            np.testing.assert_allclose(found[row, member], want, rtol=2e-5, atol=2e-5)
+
+
+def test_an_empty_prompt_begins_with_token_0():
+    plain = MODELS["palm"]
+    model = dataclasses.replace(plain, begins_with_prompt=True)
+    params = params_of("palm")
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def features(model, params, length):
+        prompts = jnp.zeros((3, 4), jnp.int32)
+        cache = model.prompt_cache(params, prompts, (), jnp.full(3, length))
+        return model.follow(params, cache, TOKENS)
+
+    np.testing.assert_allclose(
+        features(model, params, 0), features(plain, params, 0), rtol=2e-5, atol=2e-5
+    )
