@@ -89,7 +89,7 @@ MACROS = {
     "CHECKPOINT_PERIOD": Macro("steps between checkpoints", "1000"),
     "EVAL_GROUPS": Macro("name -> mixture whose tasks are evaluated", "{'held_out': 'cot'}"),
     "BENCHMARKS": Macro("benchmarks or suites to ask (runs/benchmarks.gin)", "('mmlu', 'bbh')"),
-    "BENCHMARKS_DATA": Macro("folder of their public files", "benchmarks", True),
+    "BENCHMARKS_DATA": Macro("folder of their public files", "benchmark_files", True),
 }
 
 
