@@ -178,9 +178,12 @@ def _list(args: argparse.Namespace) -> None:
 
 
 def _print(results: Any) -> None:
+    from flan_jax.evals import normalized
+
     for row in results.headlines:
         stderr = "" if row.stderr is None else f" ± {row.stderr:.2f}"
-        name = row.benchmark if row.benchmark == row.metric else f"{row.benchmark} {row.metric}"
+        is_average = row.metric == normalized.NAME
+        name = row.benchmark if is_average else f"{row.benchmark} {row.metric}"
         print(f"{name:36} {row.value:6.2f}{stderr:8}  {row.protocol}")
 
 

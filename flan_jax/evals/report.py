@@ -74,9 +74,13 @@ def write(
     baselines: Mapping[tuple[str, str], float],
     paper_model: str | None = None,
     counts: Mapping[str, Mapping[str, int]] = _NO_COUNTS,
+    num_examples: int | None = None,
 ) -> None:
     """Writes what `markdown` returns, atomically."""
-    text = markdown(scores, baselines=baselines, paper_model=paper_model, counts=counts)
+    text = markdown(
+        scores, baselines=baselines, paper_model=paper_model, counts=counts,
+        num_examples=num_examples,
+    )  # fmt: skip
     with files.atomic_open(path) as file:
         file.write(text)
 
@@ -87,6 +91,7 @@ def markdown(
     baselines: Mapping[tuple[str, str], float],
     paper_model: str | None = None,
     counts: Mapping[str, Mapping[str, int]] = _NO_COUNTS,
+    num_examples: int | None = None,
 ) -> str:
     """Returns the report.
 
@@ -97,6 +102,7 @@ def markdown(
         paper_model: a name of `results.model_name` to compare with; None: none.
         counts: 'benchmark (protocol)' -> number of `prompts`, of those with exemplars `dropped`, of
             `dropped_exemplars`, of prompts `too_long`.
+        num_examples: of each subtask only so many were asked; None: all.
 
     Raises:
         UsageError: the paper has no such model.
@@ -116,16 +122,21 @@ def markdown(
         ("Other measures", _others(asked)),
         ("Prompts and answers", _counted(asked, counts)),
     ]  # fmt: skip
-    head = [f"# Evaluation of {scores[0].model}, step {scores[0].step}", _about(paper)]
+    head = [
+        f"# Evaluation of {scores[0].model}, step {scores[0].step}",
+        _about(paper, num_examples),
+    ]
     body = [f"## {title}\n\n{text.rstrip()}" for title, text in sections if text]
     return "\n\n".join([*head, *body]) + "\n"
 
 
-def _about(paper: results.PaperRow | None) -> str:
+def _about(paper: results.PaperRow | None, num_examples: int | None) -> str:
     text = (
         "Scores in percent. A benchmark's score is the unweighted mean over its subtasks; ± is its "
         "standard error over questions."
     )
+    if num_examples is not None:
+        text += f" Not all were asked: of each subtask at most {num_examples}, evenly spread."
     if paper is not None:
         text += (
             f" The paper's numbers are those of {results.model_name(paper)} ({paper.source}, "

@@ -238,3 +238,10 @@ def test_a_report_is_written_whole(tmp_path):
     report.write(tmp_path / "out" / "report.md", scores, baselines={})
     text = (tmp_path / "out" / "report.md").read_text()
     assert text == report.markdown(scores, baselines={}) and r"5-shot \| direct" in text
+
+
+def test_a_sample_of_the_questions_is_said_to_be_one():
+    scores = rows("mmlu", "5-shot direct; test; generate", {"law": 40.0, "virology": 60.0}, n=20)
+    text = report.markdown(scores, baselines={}, num_examples=20)
+    assert "Not all were asked: of each subtask at most 20" in text
+    assert "Not all were asked" not in report.markdown(scores, baselines={})
