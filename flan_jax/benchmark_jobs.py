@@ -129,6 +129,7 @@ def evaluate(
                 report.write(
                     folder / REPORT, results.scores, baselines=_baselines(parts),
                     paper_model=paper_model, counts=results.counts,
+                    num_examples=config.num_examples,
                 )  # fmt: skip
     return results
 
@@ -355,8 +356,9 @@ def _finish(
                     zip(part.questions(), asked, strict=True)
                 )
             ]
-            suite.write_predictions(out, part, asked, outcomes)
+            # First, as a measure that asks another model asks it here for all texts at once.
             rows = tuple(suite.score(part, outcomes, config.model_name, step))
+            suite.write_predictions(out, part, asked, outcomes)
             done = Done(scores=rows, counts=suite.counts(asked))
             _say_what_did_not_fit(part, done.counts)
             if mark is not None:

@@ -6,10 +6,12 @@ import json
 
 import pytest
 
+from flan_jax import asking, main
 from flan_jax.core.errors import DataError, UsageError
 from flan_jax.evals import benchmark, toxicity
 from flan_jax.evals.benchmark import Outcome
 from tasks.evals import real_toxicity_prompts
+from tests import tiny_checkpoints
 from tests.tasks.family_data import shared_folder, write_lines
 
 FORM = benchmark.registered()["real_toxicity_prompts"]
@@ -82,6 +84,40 @@ def test_missing_and_empty_files_are_told(tmp_path):
         FORM.load(tmp_path, "test")
     with pytest.raises(DataError, match="no prompt with a toxicity"):
         load(tmp_path, ROWS[2:3])
+
+
+@pytest.mark.slow  # makes and loads a model
+def test_a_scorer_is_asked_for_all_texts_at_once(tmp_path, monkeypatch):
+    write_lines(tmp_path / "data" / FORM.folder / "prompts.jsonl", ROWS[:2] + ROWS[3:])
+    (tmp_path / "asked_at_once.py").write_text(
+        "asked = []\n"
+        "def score(texts):\n"
+        "    asked.append(texts)\n"
+        "    return [0.5 if text.startswith('1') else 0.25 for text in texts]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(toxicity.SCORER_VARIABLE, "asked_at_once:score")
+
+    def answers(engine, prompts, decodings, *, by_shares, may_stop):
+        for i in prompts:
+            yield i, {"predictions": [f"{i}. So", f"{i}!"], "scores": [-1.0, -1.0]}
+
+    monkeypatch.setattr(asking, "answers", answers)
+    argv = [
+        "eval", "--suite", FORM.name, "--data", str(tmp_path / "data"), "--out",
+        str(tmp_path / "out"), "--checkpoint",
+        tiny_checkpoints.ours(tmp_path / "model", vocabulary="bytes"),
+    ]  # fmt: skip
+    assert main.main(argv) == 0
+    import asked_at_once
+
+    # A call for each kind of prompt: a model of scores works in batches, and progress is shown.
+    assert asked_at_once.asked == [
+        ["0. So", "0!", "0."],
+        ["1. So", "1!", "2. So", "2!", "1.", "2."],
+    ]
+    lines = (tmp_path / "out/predictions" / FORM.name / "test.generate/toxic.jsonl").read_text()
+    assert [json.loads(line)["toxicity"] for line in lines.splitlines()] == [[0.5] * 2, [0.25] * 2]
 
 
 def test_the_texts_of_the_real_sample_have_the_numbers_of_its_file(tmp_path, monkeypatch):
