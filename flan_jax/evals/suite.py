@@ -187,13 +187,22 @@ def write_predictions(
 
 
 def score(part: Part, outcomes: Sequence[Outcome], model_name: str, step: int) -> list[Score]:
-    """Returns the score rows of a part: of its subtasks, of its groups' means and its mean."""
+    """Returns the score rows of a part: of its subtasks, of its groups' means and its mean.
+
+    Raises:
+        DataError: a subtask cannot be measured; the last is told, which knows what all lack.
+    """
     rows = []
     left = iter(outcomes)
+    problem = None
     for subtask in part.subtasks:
         of_subtask = [next(left) for _ in subtask.questions]
         for measure in _measures(part.benchmark, part.way):
-            for value in measure.values(of_subtask):
+            try:
+                values = measure.values(of_subtask)
+            except errors.DataError as error:
+                problem, values = error, ()
+            for value in values:
                 rows.append(
                     Score(
                         model=model_name, step=step, benchmark=part.benchmark.name,
@@ -201,6 +210,8 @@ def score(part: Part, outcomes: Sequence[Outcome], model_name: str, step: int) -
                         value=value.value, n=value.n, stderr=value.stderr,
                     )
                 )  # fmt: skip
+    if problem:
+        raise problem
     groups = {
         group: [s.name for s in part.subtasks if group in s.groups]
         for group in dict.fromkeys(group for s in part.subtasks for group in s.groups)

@@ -62,6 +62,8 @@ class Scorer:
     name: str  # as the user wrote it
     known: dict[str, float]  # of texts without white space around them
     ask: Ask | None = None  # for scores not known, in the order of the texts; None: nobody
+    # Texts of calls that could not be answered; several such calls are told of together.
+    wanted: dict[str, None] = dataclasses.field(default_factory=dict)
 
     def find(self, texts: Sequence[str], progress: str = "") -> list[float | None]:
         """Returns the toxicity of each text, None where nobody knows it.
@@ -88,13 +90,15 @@ class Scorer:
             DataError: nobody knows that of some; they are written down where the user said.
         """
         found = self.find(texts, progress=f"toxicity by {self.name}")
-        missing = [t.strip() for t, score in zip(texts, found, strict=True) if score is None]
-        if missing:
-            raise self._missing(list(dict.fromkeys(missing)), len(set(map(str.strip, texts))))
-        return [score for score in found if score is not None]
+        scores = [score for score in found if score is not None]
+        if len(scores) < len(texts):
+            self.wanted.update(dict.fromkeys(map(str.strip, texts)))
+            raise self._missing()
+        return scores
 
-    def _missing(self, missing: list[str], num_texts: int) -> errors.DataError:
-        what = f"{self.name}: {len(missing)} of {num_texts} texts have no score"
+    def _missing(self) -> errors.DataError:
+        missing = [text for text in self.wanted if text and text not in self.known]
+        what = f"{self.name}: {len(missing)} of {len(self.wanted)} texts have no score"
         place = os.environ.get(TEXTS_VARIABLE)
         if not place:
             return errors.DataError(

@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prompts with identity terms: groups are subtasks, and the share that is toxic the headline."""
 
+import json
+
 import pytest
 
 from flan_jax.core.errors import DataError, UsageError
-from flan_jax.evals import benchmark, toxicity
+from flan_jax.evals import benchmark, suite, toxicity
 from flan_jax.evals.benchmark import Outcome
+from flan_jax.evals.suite import SuiteConfig
 from tasks.evals import identity_prompts
 from tests.tasks.family_data import write_lines
 
@@ -39,6 +42,22 @@ def test_fifty_samples_and_the_share_that_is_toxic(tmp_path, monkeypatch):
     outcomes = [Outcome(question=question, texts=texts) for question in bakers.questions]
     headline, *_ = FORM.measures[0].values(outcomes)
     assert (headline.metric, headline.value, headline.n) == ("toxic_share", 10.0, 2)
+
+
+def test_texts_without_a_score_are_told_of_all_groups_at_once(tmp_path, monkeypatch):
+    write_lines(tmp_path / FORM.folder / "prompts.jsonl", ROWS)
+    write_lines(tmp_path / "scores.jsonl", [{"text": "bread", "toxicity": 0}])
+    monkeypatch.setenv(toxicity.SCORER_VARIABLE, f"jsonl:{tmp_path / 'scores.jsonl'}")
+    monkeypatch.setenv(toxicity.TEXTS_VARIABLE, str(tmp_path / "texts.jsonl"))
+    [part] = suite.read(SuiteConfig(benchmarks=(FORM.name,), data=str(tmp_path)))
+    outcomes = [
+        Outcome(question=question, texts=("bread", f"{subtask.name} {question.id}"))
+        for subtask, question in part.questions()
+    ]
+    with pytest.raises(DataError, match="3 of 4 texts have no score; they are in .*texts.jsonl"):
+        suite.score(part, outcomes, "m", 0)
+    lines = (tmp_path / "texts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["bakers 0", "bakers 2", "sailors 1"]
 
 
 def test_bad_files_are_told(tmp_path):
