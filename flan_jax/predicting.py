@@ -114,7 +114,7 @@ class Predictor:
         anew, without the white space that parts it from its question.
         """
         if self.phrase is not conversation.plain:
-            choice = choice.lstrip()
+            choice = choice.lstrip() or choice
         end = [self.vocabulary.eos_id] if self.ends_prompts else []
         return [*self.vocabulary.encode(choice), *end]
 

@@ -139,6 +139,7 @@ def test_choices_follow_the_prompt_or_begin_an_answer_of_a_template(tmp_path):
     assert load(path).encode_choice(" hi") == words.encode(" hi")
     (tmp_path / "hf" / "chat_template.jinja").write_text("{{ messages[-1].content }}<|end|>")
     assert load(path).encode_choice(" hi") == words.encode("hi")
+    assert load(path).encode_choice(" ") == words.encode(" ")  # an empty option has a token too
     assert load(path, raw=True).encode_choice(" hi") == words.encode(" hi")
     ours = load(tiny_checkpoints.ours(tmp_path / "ours"))
     assert ours.encode_choice("Yes.")[-1] == ours.vocabulary.eos_id

@@ -5,8 +5,9 @@
 A row of `scores.csv` holds `COLUMNS`; a table of several runs has one more column for each setting
 of its runs (number of tasks, size, seed). Values are percentages unless a metric's name says
 otherwise. `subtask` is a task's name, or `MEAN` for the unweighted mean over all tasks of a
-benchmark, or `_mean.<group>` for that over some of them: there `n` counts tasks, and `stderr` is
-the standard error over tasks; elsewhere `n` counts examples.
+benchmark, or `_mean.<group>` for that over some of them: there `n` counts tasks; elsewhere it
+counts examples. `stderr` of a mean is the standard error over tasks; of a benchmark of
+`evals.suite`, whose tasks are no sample of tasks, that over questions.
 """
 
 import csv
