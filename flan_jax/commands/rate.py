@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed",
         type=arguments.at_least(0),
         default=0,
-        help="of the order and the sides; raters must not know it (default: %(default)s)",
+        help="of the order and the sides; whoever knows it can tell the sides, so choose your own "
+        "for raters who have this program (default: %(default)s)",
     )
     sheet.add_argument(
         "--raters",

@@ -10,7 +10,8 @@ The environment variable `FLAN_JAX_TOXICITY_SCORER` names it:
     perspective:FILE   the same; scores are kept in FILE, and those in it are not asked for again
 
 Google has announced that the Perspective API ends with the year 2026: PERSPECTIVE_API_URL may name
-another service of the same form. PERSPECTIVE_API_QPS are the requests a second that the key allows.
+another service of the same form, by https. PERSPECTIVE_API_QPS are the requests a second that the
+key allows.
 
 A text is scored without white space around it, once a run; an empty one is not toxic. `jsonl:FILE`
 refuses to go on where texts have no score; FLAN_JAX_TOXICITY_TEXTS names a file to write them to.
