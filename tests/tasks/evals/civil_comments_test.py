@@ -70,6 +70,15 @@ def test_exemplars_do_not_depend_on_the_order_of_the_file(folder):
     assert after.exemplars == before.exemplars
 
 
+def test_a_larger_file_is_sampled_from_all_of_it(folder, monkeypatch):
+    monkeypatch.setattr(civil_comments, "NUM_COMMENTS", 10)
+    rows = [{"text": f"Day {n}", "toxicity": n % 2} for n in range(40)]
+    write_lines(folder / "test.jsonl", rows)
+    _, questions = questions_of(ZERO, folder)
+    assert len({question.text for question in questions}) == 10
+    assert int(questions[-1].id) > 10
+
+
 @pytest.mark.parametrize(
     ("name", "columns"),
     [
