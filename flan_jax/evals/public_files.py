@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The public files of benchmarks, as the user has them: found below one folder, and read strictly.
 
-A file is as its authors publish it, or under another name that copies of it often have.
+A file is as its authors publish it, or under another name that copies of it often have. Empty lines
+between rows are nothing, as editors leave them at the end of a file.
 """
 
 import importlib.util
@@ -49,7 +50,8 @@ def read_csv(path: Path, num_columns: int) -> Iterator[tuple[str, list[str]]]:
         DataError: a record has another number of cells, or quotes are wrong.
     """
     for where, row in csv_rows(path):
-        yield where, _checked(row, num_columns, where)
+        if row:
+            yield where, _checked(row, num_columns, where)
 
 
 def read_csv_table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -61,7 +63,8 @@ def read_csv_table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     records = csv_rows(path)
     columns = next(records, ("", []))[1]
     for where, row in records:
-        yield where, dict(zip(columns, _checked(row, len(columns), where), strict=True))
+        if row:
+            yield where, dict(zip(columns, _checked(row, len(columns), where), strict=True))
 
 
 def read_tsv(path: Path, num_columns: int) -> Iterator[tuple[str, list[str]]]:
@@ -72,7 +75,8 @@ def read_tsv(path: Path, num_columns: int) -> Iterator[tuple[str, list[str]]]:
     """
     for number, line in enumerate(read_lines(path), start=1):
         where = f"{path}:{number}"
-        yield where, _checked(line.split("\t"), num_columns, where)
+        if line:
+            yield where, _checked(line.split("\t"), num_columns, where)
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

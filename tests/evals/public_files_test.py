@@ -47,6 +47,20 @@ def test_cells_stay_as_they_are(tmp_path):
     ]  # fmt: skip
 
 
+def test_empty_lines_are_no_rows(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"a,b\r\n\r\n1,2\r\n\r\n")
+    assert list(public_files.read_csv(path, 2)) == [
+        (f"{path}:1", ["a", "b"]), (f"{path}:3", ["1", "2"])
+    ]  # fmt: skip
+    assert list(public_files.read_csv_table(path)) == [(f"{path}:3", {"a": "1", "b": "2"})]
+    path.write_bytes(b"a\tb\n\n\t\n\n")
+    assert list(public_files.read_tsv(path, 2)) == [
+        (f"{path}:1", ["a", "b"]),
+        (f"{path}:3", ["", ""]),
+    ]
+
+
 @pytest.mark.parametrize(
     ("read", "content", "text"),
     [
@@ -54,7 +68,7 @@ def test_cells_stay_as_they_are(tmp_path):
         (lambda p: public_files.read_csv(p, 2), b'"a,b\n', ":1: not valid CSV"),
         (lambda p: public_files.read_csv(p, 2), b"\xff,b\n", ":1: not UTF-8"),
         (public_files.read_csv_table, b"a,b\n1,2,3\n", ":2: need 2 columns, found 3"),
-        (lambda p: public_files.read_tsv(p, 2), b"a\tb\n\n", ":2: need 2 columns, found 1"),
+        (lambda p: public_files.read_tsv(p, 2), b"a\tb\nc\n", ":2: need 2 columns, found 1"),
         (lambda p: public_files.read_tsv(p, 2), b"\xffa\tb\n", ":1: not UTF-8"),
         (public_files.read_json_lines, b"{}\n[1]\n", ":2: need a JSON object, found list"),
         (public_files.read_json_lines, b'{"a": \n', ":1: not valid JSON"),

@@ -94,6 +94,7 @@ def test_files_of_other_layouts_give_the_same(folder, name, columns):
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows((n, row["text"], row["toxicity"]) for n, row in enumerate(TEST))
+        file.write("\r\n")  # an empty line
     _, found = questions_of(ZERO, folder)
     assert [(q.text, q.references) for q in found] == [(q.text, q.references) for q in expected]
 
