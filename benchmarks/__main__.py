@@ -37,6 +37,7 @@ BENCHMARKS = (
     "startup",
     "decode",
     "decode_mixed",
+    "evaluation",
 )
 
 # A block of the page: what is between its two markers is written, never edited.

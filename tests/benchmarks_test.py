@@ -246,6 +246,11 @@ def test_the_accelerator_benchmark_runs_on_a_cpu(tmp_path):
         assert row["MFU"] is None  # of a device whose peak is unknown
 
 
+@pytest.mark.large  # three processes that compile decoding or scoring
+def test_the_share_of_an_evaluation_that_is_not_the_models_is_measured(tmp_path):
+    check_quick_run("evaluation", tmp_path)
+
+
 @pytest.mark.large  # a server that compiles
 def test_the_server_holds_its_clients(tmp_path):
     out = tmp_path / "result.json"
