@@ -3,6 +3,7 @@
 """Benchmarks asked while a model is trained, on its mesh: what `flan-jax eval` says afterwards."""
 
 import json
+import re
 
 import pytest
 
@@ -13,7 +14,7 @@ from flan_jax.evals import scores as scores_lib
 from flan_jax.evals import suite
 from flan_jax.evals.suite import SuiteConfig
 from flan_jax.parallel import hosts
-from tests import toy_benchmarks
+from tests import host_processes, toy_benchmarks
 
 pytestmark = pytest.mark.slow  # builds a store, and compiles a model's training and decoding
 
@@ -78,6 +79,34 @@ def test_a_training_asks_them_on_its_mesh(tmp_path):
                 same.pop("choice_logprobs", []), rel=1e-4
             )
             assert line == same
+
+
+def test_a_training_of_two_processes_asks_them(tmp_path):
+    data = toy_benchmarks.write(tmp_path / "data")
+    assert main.main(["build", *bindings(tmp_path)]) == 0
+    words = [
+        "flan_jax", "train", *bindings(tmp_path), f"--gin.MODEL_DIR={tmp_path}/model",
+        "--gin.TRAIN_STEPS=2", "--gin.WARMUP_STEPS=1", "--gin.EVAL_PERIOD=2",
+        "--gin.CHECKPOINT_PERIOD=2", "--gin.TrainConfig.mesh=@MeshShape()",
+        "--gin.MeshShape.data=2", "--gin.TrainConfig.rules='fsdp'",
+        "--gin.train.benchmarks=@SuiteConfig()", "--gin.SuiteConfig.benchmarks=('toys',)",
+        f"--gin.SuiteConfig.data='{data}'", "--gin.SuiteConfig.ways='both'",
+        "--gin.SuiteConfig.module_imports=('tests.toy_benchmarks',)",
+    ]  # fmt: skip
+    host_processes.run(words, 2, tmp_path / "log")
+    inside = scores_lib.read_scores(tmp_path / "model/benchmarks/step_2/scores.csv")
+    logs = [(tmp_path / f"log.{index}").read_text() for index in range(2)]
+    shown = [re.search(r"evaluation: (.*)", log).group(1) for log in logs]
+    assert shown[0] == shown[1] and "toy/accuracy" in shown[0]
+    gin.clear_config()
+    argv = [
+        "eval", "--suite", "toys", "--answer_by", "both", "--data", str(data), "--out",
+        f"{tmp_path}/out", "--module_import", "tests.toy_benchmarks", "--checkpoint",
+        f"{tmp_path}/model", *bindings(tmp_path),
+    ]  # fmt: skip
+    assert main.main(argv) == 0
+    outside = scores_lib.read_scores(tmp_path / "out/scores.csv")
+    assert list(map(without_times, inside)) == list(map(without_times, outside))
 
 
 def test_scores_are_those_of_the_first_process(tmp_path, monkeypatch):

@@ -9,7 +9,6 @@ and answers as they come, each size a compilation, so sizes are few: `shapes.buc
 import dataclasses
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 
 from flan_jax.core import errors
@@ -19,6 +18,7 @@ from flan_jax.inference.beam import Beam
 from flan_jax.inference.decode_config import DecodeConfig, RowSettings
 from flan_jax.inference.strategy import Answers, Strategy
 from flan_jax.models.model import Model
+from flan_jax.parallel import arrays
 
 FIRST_SLOTS = 128  # of answers: twice as many whenever they are full, each a compilation
 
@@ -145,7 +145,7 @@ class Lane:
             self._settings(), self._stopped, np.int32(num_steps), np.int32(least_active),
         )  # fmt: skip
         state = self._state
-        ended, position, broken = jax.device_get((state.ended, state.position, state.broken))
+        ended, position, broken = arrays.fetched((state.ended, state.position, state.broken))
         for row, request in enumerate(self.requests):
             if request and broken[row]:
                 raise errors.FlanError(
@@ -162,12 +162,12 @@ class Lane:
 
     def answers(self) -> Answers:
         """Returns the answers of all rows, of those done if they are beams, as numpy arrays."""
-        return jax.device_get(decode.answers(self._strategy, self._state, self._settings()))
+        return arrays.fetched(decode.answers(self._strategy, self._state, self._settings()))
 
     def so_far(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns tokens `[rows, members, slots]`, how many by row, and which answers ended."""
         state = self._state
-        tokens, position, ended = jax.device_get((state.tokens, state.position, state.ended))
+        tokens, position, ended = arrays.fetched((state.tokens, state.position, state.ended))
         return tokens, position, np.logical_or(ended, self._stopped)
 
     def stop(self, row: int, member: int) -> None:

@@ -27,6 +27,7 @@ from flan_jax.core.progress import Progress
 from flan_jax.core.tree import PyTree
 from flan_jax.inference import shapes
 from flan_jax.models.model import Model
+from flan_jax.parallel import arrays
 
 Tokens = Sequence[int] | np.ndarray
 _Row = tuple[np.ndarray, Sequence[np.ndarray]]  # a prompt and its choices
@@ -265,7 +266,7 @@ def _fetched(
     indices: Sequence[int], logprobs: jax.Array, rows: Sequence[_Row]
 ) -> Iterator[tuple[int, list[Score]]]:
     """Yields the index and the scores of each row of a batch, padding cut off."""
-    fetched = np.asarray(logprobs)[: len(indices)]
+    fetched = arrays.fetched(logprobs)[: len(indices)]
     for i, of_row in zip(indices, fetched, strict=True):
         # Copies, as a view would keep the whole batch.
         scores = [

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flan_jax.core import axes
@@ -52,6 +53,18 @@ def params_sharding(
 def replicated(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of a value that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def fetched(arrays: PyTree) -> PyTree:
+    """Returns arrays as numpy arrays, also such as are split over devices of several processes.
+
+    Of these each process must call this at the same place: they give each other their parts.
+    """
+    if all(
+        leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in jax.tree.leaves(arrays)
+    ):
+        return jax.device_get(arrays)
+    return multihost_utils.process_allgather(arrays, tiled=True)
 
 
 @functools.lru_cache(maxsize=32)
