@@ -359,7 +359,7 @@ def _finish(
             # First, as a measure that asks another model asks it here for all texts at once.
             rows = tuple(suite.score(part, outcomes, config.model_name, step))
             suite.write_predictions(out, part, asked, outcomes)
-            done = Done(scores=rows, counts=suite.counts(asked))
+            done = Done(scores=rows, counts=suite.counts(asked, outcomes))
             _say_what_did_not_fit(part, done.counts)
             if mark is not None:
                 files.write_json(mark, {"facts": facts, **_in_json(done)})

@@ -116,7 +116,7 @@ def test_scores_are_those_of_the_first_process(tmp_path, monkeypatch):
     )  # fmt: skip
     [part] = benchmark_jobs.read(config)
     asked = suite.prompts(part, str.split, 100)
-    texts = {"predictions": ["(A)"], "scores": [0.0]}
+    texts = {"predictions": ["(A)"], "scores": [0.0], "finish_reasons": ["stop"]}
     found = dict.fromkeys(range(len(asked)), texts)
     first = benchmark_jobs._finish(part, asked, found, config, tmp_path / "first", 5)
     assert suite.headline(first.scores).value == 60.0

@@ -83,6 +83,7 @@ class Outcome:
     question: Question
     texts: tuple[str, ...] = ()  # answers, the samples of a question in order; none if not asked so
     logprobs: tuple[float, ...] = ()  # of each text, the sum over its tokens; none if not known
+    finish_reasons: tuple[str, ...] = ()  # of each text, 'stop' or 'length'; none if not known
     choice_logprobs: tuple[float, ...] = ()  # of each choice; none if not asked so
     choice_means: tuple[float, ...] = ()  # the same per token
     num_dropped: int = 0  # exemplars that did not fit

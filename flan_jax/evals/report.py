@@ -39,6 +39,7 @@ _COUNTS = {
     "dropped": "Exemplars did not all fit",
     "dropped_exemplars": "Exemplars dropped",
     "too_long": "Not asked: too long",
+    "cut": "Answers cut at their longest",
 }
 
 
@@ -101,7 +102,7 @@ def markdown(
         baselines: (benchmark, subtask) -> what guessing scores.
         paper_model: a name of `results.model_name` to compare with; None: none.
         counts: 'benchmark (protocol)' -> number of `prompts`, of those with exemplars `dropped`, of
-            `dropped_exemplars`, of prompts `too_long`.
+            `dropped_exemplars`, of prompts `too_long`, of answers `cut` at the most tokens allowed.
         num_examples: of each subtask only so many were asked; None: all.
 
     Raises:

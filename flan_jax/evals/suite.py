@@ -25,6 +25,7 @@ from flan_jax.evals.benchmark import GENERATE, RANK, Benchmark, Outcome, Questio
 from flan_jax.evals.prompting import Encode, Prompt, fit
 from flan_jax.evals.scores import Score
 from flan_jax.inference.decode_config import DecodeConfig
+from flan_jax.inference.engine import LENGTH
 
 PREDICTIONS = "predictions"
 BOTH = "both"
@@ -167,6 +168,7 @@ def outcome(question: Question, prompt: Prompt, way: str, found: Any) -> Outcome
     if found is not None and way == GENERATE:
         facts["texts"] = tuple(found["predictions"])
         facts["logprobs"] = tuple(found["scores"])
+        facts["finish_reasons"] = tuple(found["finish_reasons"])
     elif found is not None:
         facts["choice_logprobs"] = tuple(sum(of_choice) for of_choice in found)
         facts["choice_means"] = tuple(sum(each) / len(each) for each in found)
@@ -242,14 +244,15 @@ def baselines(part: Part) -> dict[tuple[str, str], float]:
     return {(part.benchmark.name, s.name): s.baseline for s in part.subtasks}
 
 
-def counts(asked: Sequence[Prompt]) -> dict[str, int]:
-    """Returns how many prompts there were, and what did not fit."""
+def counts(asked: Sequence[Prompt], outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """Returns how many prompts there were, what did not fit, and how many answers were cut."""
     dropped = collections.Counter(prompt.num_dropped for prompt in asked if prompt.num_dropped)
     return {
         "prompts": len(asked),
         "dropped": sum(dropped.values()),
         "dropped_exemplars": sum(num * times for num, times in dropped.items()),
         "too_long": sum(prompt.too_long for prompt in asked),
+        "cut": sum(outcome.finish_reasons.count(LENGTH) for outcome in outcomes),
     }
 
 
@@ -321,6 +324,7 @@ def _line(part: Part, subtask: Subtask, prompt: Prompt, outcome: Outcome) -> dic
         "too_long": outcome.too_long,
         "references": list(outcome.question.references),
         "predictions": list(outcome.texts),
+        "finish_reasons": list(outcome.finish_reasons),
         **judged,
         "meta": dict(outcome.question.meta),
     }

@@ -210,7 +210,7 @@ def test_normalized_averages_of_the_papers_own_numbers():
 def test_counts_of_prompts_and_of_answers_without_an_answer():
     protocol = "5-shot direct; test; generate"
     scores = rows("mmlu", protocol, {"law": 40.0, "virology": 60.0}, n=200, unparsed=1.5)
-    number = {"prompts": 400, "dropped": 3, "dropped_exemplars": 7, "too_long": 1}
+    number = {"prompts": 400, "dropped": 3, "dropped_exemplars": 7, "too_long": 1, "cut": 9}
     for key in (f"mmlu ({protocol})", "mmlu"):
         text = report.markdown(scores, baselines={}, counts={key: number})
         assert table(text, "Prompts and answers")[1] == [
@@ -220,6 +220,7 @@ def test_counts_of_prompts_and_of_answers_without_an_answer():
             "3",
             "7",
             "1",
+            "9",
             "6",
         ]
     assert "unparsed" not in text

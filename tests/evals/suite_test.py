@@ -47,10 +47,15 @@ def test_exemplars_are_dropped_from_the_left_and_nothing_else_is_cut(data):
         assert prompt.tokens == words(prompt.text)
 
 
+def said(text):
+    reason = "length" if text.endswith("?") else "stop"
+    return {"predictions": [text], "scores": [-1.0], "finish_reasons": [reason]}
+
+
 def answered(part, texts, most=100):
     asked = suite.prompts(part, words, most)
     outcomes = [
-        suite.outcome(q, p, part.way, {"predictions": [t], "scores": [-1.0]} if t else None)
+        suite.outcome(q, p, part.way, said(t) if t else None)
         for (_, q), p, t in zip(part.questions(), asked, texts, strict=True)
     ]
     return asked, outcomes
@@ -74,8 +79,8 @@ def test_scores_are_counted_by_hand(data):
     assert rows["_mean.first", "exact_match"].stderr == pytest.approx(one)
     assert {row.protocol for row in rows.values()} == {"2-shot; validation; generate"}
     assert suite.headline(list(rows.values())) == rows["_mean", "exact_match"]
-    assert suite.counts(asked) == {
-        "prompts": 8, "dropped": 0, "dropped_exemplars": 0, "too_long": 0
+    assert suite.counts(asked, outcomes) == {
+        "prompts": 8, "dropped": 0, "dropped_exemplars": 0, "too_long": 0, "cut": 1
     }  # fmt: skip
 
 
@@ -84,11 +89,11 @@ def test_what_does_not_fit_is_counted_and_wrong(data):
     subtask, question = next(part.questions())
     shortest = len(words(subtask.prompt(question, 2)))
     asked, outcomes = answered(part, ["(A)", "(A)"], shortest)
-    assert suite.counts(asked) == {
-        "prompts": 2, "dropped": 2, "dropped_exemplars": 4, "too_long": 0
+    assert suite.counts(asked, outcomes) == {
+        "prompts": 2, "dropped": 2, "dropped_exemplars": 4, "too_long": 0, "cut": 0
     }  # fmt: skip
     asked, outcomes = answered(part, [None, None], shortest - 1)
-    assert suite.counts(asked)["too_long"] == 2
+    assert suite.counts(asked, outcomes)["too_long"] == 2
     assert [row.value for row in suite.score(part, outcomes, "m", 0)][:2] == [0.0, 100.0]
 
 
@@ -102,8 +107,8 @@ def test_predictions_have_a_line_a_question(data, tmp_path):
     assert len(line.pop("prompt_sha256")) == 64
     assert line == {
         "benchmark": "toy", "subtask": "two", "id": "5", "num_dropped": 0, "too_long": False,
-        "references": ["A"], "predictions": ["(B)"], "answer": "B", "exact_match": 0.0,
-        "meta": {"number": 5},
+        "references": ["A"], "predictions": ["(B)"], "finish_reasons": ["stop"], "answer": "B",
+        "exact_match": 0.0, "meta": {"number": 5},
     }  # fmt: skip
 
 
