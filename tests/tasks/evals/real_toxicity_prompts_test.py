@@ -100,7 +100,8 @@ def test_a_scorer_is_asked_for_all_texts_at_once(tmp_path, monkeypatch):
 
     def answers(engine, prompts, decodings, *, by_shares, may_stop):
         for i in prompts:
-            yield i, {"predictions": [f"{i}. So", f"{i}!"], "scores": [-1.0, -1.0]}
+            texts = [f"{i}. So", f"{i}!"]
+            yield i, {"predictions": texts, "scores": [-1.0] * 2, "finish_reasons": ["stop"] * 2}
 
     monkeypatch.setattr(asking, "answers", answers)
     argv = [
