@@ -150,8 +150,7 @@ def test_measures_both_sides(name, tmp_path):
     check_quick_run(name, tmp_path)
 
 
-# Four small stores, each read by a process of its own, and one by workers.
-@pytest.mark.slow
+@pytest.mark.large  # four small stores, each read by a process of its own, and one by workers
 def test_input_scale_measures_every_store(tmp_path):
     check_quick_run("input_scale", tmp_path)
 
@@ -227,7 +226,7 @@ def test_prompts_are_as_long_as_real_ones(load):
     assert 12 < answers.mean() < 20 and answers.max() > 100 and np.median(answers) <= 10
 
 
-@pytest.mark.slow  # compiles three small steps in a process
+@pytest.mark.large  # compiles three small steps in a process: a minute or two
 def test_step_memory_is_measured(tmp_path):
     check_quick_run("step_memory", tmp_path)
 

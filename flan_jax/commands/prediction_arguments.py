@@ -29,8 +29,11 @@ _DECODING: dict[str, tuple[type, str]] = {
 }
 
 
-def add_predictor(parser: argparse.ArgumentParser) -> None:
-    """Adds which model is asked: a checkpoint, and a recipe where it does not say enough."""
+def add_predictor(parser: argparse.ArgumentParser, longest: int = 1024) -> None:
+    """Adds which model is asked: a checkpoint, and a recipe where it does not say enough.
+
+    `longest` is how many tokens a prompt may have where nothing says it.
+    """
     group = parser.add_argument_group("model")
     group.add_argument(
         "--checkpoint",
@@ -49,7 +52,7 @@ def add_predictor(parser: argparse.ArgumentParser) -> None:
         type=arguments.at_least(1),
         metavar="N",
         help="tokens of a prompt at most; longer ones are not cut (default: the recipe's inputs, "
-        "else 1024)",
+        f"else {longest})",
     )
     group.add_argument(
         "--raw",
@@ -75,7 +78,7 @@ def add_decoding(parser: argparse.ArgumentParser, several: bool = True) -> None:
 
 def configure(args: argparse.Namespace) -> None:
     """Checks what `add_predictor` took, and parses the Gin files if there are any."""
-    if not _has_gin(args):
+    if not has_gin(args):
         if args.gin_bindings:
             raise UsageError(
                 f"--gin.{args.gin_bindings[0]} binds nothing without a --recipe or --gin_file; "
@@ -109,7 +112,7 @@ def load(args: argparse.Namespace, **given: Any) -> "Predictor":
     given["raw"] = args.raw
     if args.max_input_length is not None:
         given["max_input_length"] = args.max_input_length
-    if _has_gin(args):
+    if has_gin(args):
         return config.configured("infer")(**given)
     return predicting.load(
         checkpoint_path=args.checkpoint, vocabulary=args.vocabulary or "", **given
@@ -128,7 +131,7 @@ def decoding(args: argparse.Namespace, defaults: Mapping[str, Any] | None = None
     from flan_jax.inference.decode_config import DecodeConfig
 
     fields: dict[str, Any] = {}
-    if _has_gin(args):
+    if has_gin(args):
         if lengths := config.bindings("infer").get("feature_lengths"):
             check_feature_lengths(lengths)
             fields["max_length"] = lengths["targets"]
@@ -139,5 +142,6 @@ def decoding(args: argparse.Namespace, defaults: Mapping[str, Any] | None = None
     return DecodeConfig(**fields | {n: value for n, value in given.items() if value is not None})
 
 
-def _has_gin(args: argparse.Namespace) -> bool:
+def has_gin(args: argparse.Namespace) -> bool:
+    """Returns whether Gin files say what the model is."""
     return bool(args.recipe or args.gin_file)

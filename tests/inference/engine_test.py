@@ -223,11 +223,13 @@ def test_what_of_prompts_is_read_once():
         return engine_of(name)._num_shared([np.array(prompt) for prompt in prompts])
 
     long = list(range(2, 22))
-    assert num_shared("palm", long, long) == 19  # but for the last token
-    assert num_shared("palm", [*long, 5], [*long, 6], long) == 19
+    assert num_shared("palm", long[:19], long[:19]) == 18  # but for the last token
+    assert num_shared("palm", [*long[:18], 5], [*long[:18], 6], long) == 18
     assert num_shared("palm", [*long[:16], 5, 6], [*long[:16], 6, 6]) == 16
     assert num_shared("palm", [*long[:15], 5, 6], [*long[:15], 6, 6]) == 0  # not worth it
     assert num_shared("palm", long) == 0
+    # Few lengths, as each is a compilation: 1001, 1001 and 1111 in binary, then zeros.
+    assert [num_shared("palm", [7] * n, [7] * n) for n in (20, 600, 2000)] == [18, 576, 1920]
     assert num_shared("t5", long, long) == num_shared("u_palm_scanned", long, long) == 0
 
 
