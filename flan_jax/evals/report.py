@@ -186,6 +186,12 @@ def _scores(
     text = _table([*head, *_beside_head(paper)], lines, num_names=3)
     if any(_in_table_4(part) and _paper_score(part, paper) is not None for part in asked):
         text += "\nMMLU on its test split, and other forms of MGSM: the paper's Table 4.\n"
+    generated = [part for part in asked if scores_lib.how_asked(part.protocol)[2] == GENERATE]
+    if paper and any(_in_table_4(p) and _paper_score(p, paper) is None for p in generated):
+        text += (
+            "\nOn MMLU's test split, and in other forms of MGSM, the paper has only the 540B models "
+            "(its Table 4).\n"
+        )
     return text
 
 
