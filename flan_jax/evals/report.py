@@ -189,8 +189,8 @@ def _scores(
     generated = [part for part in asked if scores_lib.how_asked(part.protocol)[2] == GENERATE]
     if paper and any(_in_table_4(p) and _paper_score(p, paper) is None for p in generated):
         text += (
-            "\nOn MMLU's test split, and in other forms of MGSM, the paper has only the 540B models "
-            "(its Table 4).\n"
+            "\nOn MMLU's test split, and in other forms of MGSM, the paper has only the 540B models"
+            " (its Table 4).\n"
         )
     return text
 
