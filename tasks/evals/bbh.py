@@ -35,7 +35,7 @@ from typing import Any
 from flan_jax.collection.sources import read_lines
 from flan_jax.core.errors import DataError
 from flan_jax.evals import benchmark, public_files
-from flan_jax.evals.benchmark import Question, Subtask
+from flan_jax.evals.benchmark import Benchmark, Question, Subtask
 from flan_jax.evals.measures import Extracted, Ranked, Voted
 from flan_jax.inference.decode_config import DecodeConfig
 from flan_jax.inference.self_consistency import SELF_CONSISTENCY
@@ -289,41 +289,22 @@ def register() -> None:
     """Registers the forms of BBH."""
     direct, cot = (functools.partial(load, num_shots=NUM_SHOTS) for load in (load_direct, load_cot))
     direct_0, cot_0 = (functools.partial(load, num_shots=0) for load in (load_direct, load_cot))
-    _add("bbh", "3-shot direct", direct, _SHORT, _DIRECT, paper_column="bbh")
-    _add("bbh_cot", "3-shot CoT", cot, _LONG, _COT, paper_column="bbh_cot")
-    _add(
-        "bbh_cot_self_consistency",
-        f"3-shot CoT, {_SAMPLES.num_samples} samples",
-        cot,
-        _SAMPLES,
-        (Voted("bbh_cot"),),
+    voted = f"3-shot CoT, {_SAMPLES.num_samples} samples"
+    forms = (
+        ("bbh", "3-shot direct", direct, _SHORT, _DIRECT),
+        ("bbh_cot", "3-shot CoT", cot, _LONG, _COT),
+        ("bbh_cot_self_consistency", voted, cot, _SAMPLES, (Voted("bbh_cot"),)),
+        ("bbh_zero_shot", "0-shot direct", direct_0, _SHORT, _DIRECT),
+        ("bbh_zero_shot_cot", "0-shot CoT", cot_0, _LONG_IN_PARAGRAPHS, _COT),
     )
-    _add("bbh_zero_shot", "0-shot direct", direct_0, _SHORT, _DIRECT)
-    _add("bbh_zero_shot_cot", "0-shot CoT", cot_0, _LONG_IN_PARAGRAPHS, _COT)
-
-
-def _add(
-    name: str,
-    protocol: str,
-    load: benchmark.Load,
-    decoding: DecodeConfig,
-    measures: tuple[benchmark.Measure, ...],
-    paper_column: str = "",
-) -> None:
-    benchmark.add(
-        benchmark.Benchmark(
-            name=name,
-            version=1,
-            protocol=protocol,
-            folder=FOLDER,
-            files=FILES,
-            load=load,
-            decoding=decoding,
-            measures=measures,
-            subtasks=tuple(ANSWERS),
-            paper_column=paper_column,
-        )
-    )
+    for name, protocol, read, decoding, measures in forms:
+        benchmark.add(
+            Benchmark(
+                name=name, version=1, protocol=protocol, folder=FOLDER, files=FILES, load=read,
+                decoding=decoding, measures=measures, subtasks=tuple(ANSWERS),
+                paper_column=name if name in ("bbh", "bbh_cot") else "",
+            )
+        )  # fmt: skip
 
 
 register()

@@ -41,7 +41,7 @@ from typing import Any
 
 from flan_jax.core.errors import DataError
 from flan_jax.evals import benchmark, public_files
-from flan_jax.evals.benchmark import Question, Subtask
+from flan_jax.evals.benchmark import Benchmark, Question, Subtask
 from flan_jax.evals.measures import Extracted, Ranked, Voted
 from flan_jax.inference.decode_config import DecodeConfig
 from flan_jax.inference.self_consistency import SELF_CONSISTENCY
@@ -296,43 +296,23 @@ def register() -> None:
     """Registers the forms of MMLU."""
     few_shot = functools.partial(load_direct, num_shots=NUM_SHOTS)
     zero_shot = functools.partial(load_direct, num_shots=0)
-    _add("mmlu", "5-shot direct", few_shot, _SHORT, _LETTER, paper_column="mmlu")
-    _add("mmlu_cot", "5-shot CoT", load_cot, _LONG, _COT_LETTER, paper_column="mmlu_cot")
-    _add(
-        "mmlu_cot_self_consistency",
-        f"5-shot CoT, {_SAMPLES.num_samples} samples",
-        load_cot,
-        _SAMPLES,
-        (Voted("mmlu_cot_letter"),),
+    voted = f"5-shot CoT, {_SAMPLES.num_samples} samples"
+    forms = (
+        ("mmlu", "5-shot direct", few_shot, _SHORT, _LETTER),
+        ("mmlu_cot", "5-shot CoT", load_cot, _LONG, _COT_LETTER),
+        ("mmlu_cot_self_consistency", voted, load_cot, _SAMPLES, (Voted("mmlu_cot_letter"),)),
+        ("mmlu_zero_shot", "0-shot direct", zero_shot, _SHORT, _LETTER),
+        ("mmlu_zero_shot_cot", "0-shot CoT", load_zero_shot_cot, _LONG, _COT_LETTER),
+        ("mmlu_cloze", "0-shot cloze", load_cloze, _SHORT, (Ranked(),)),
     )
-    _add("mmlu_zero_shot", "0-shot direct", zero_shot, _SHORT, _LETTER)
-    _add("mmlu_zero_shot_cot", "0-shot CoT", load_zero_shot_cot, _LONG, _COT_LETTER)
-    _add("mmlu_cloze", "0-shot cloze", load_cloze, _SHORT, (Ranked(),))
-
-
-def _add(
-    name: str,
-    protocol: str,
-    load: benchmark.Load,
-    decoding: DecodeConfig,
-    measures: tuple[benchmark.Measure, ...],
-    paper_column: str = "",
-) -> None:
-    benchmark.add(
-        benchmark.Benchmark(
-            name=name,
-            version=1,
-            protocol=protocol,
-            folder=FOLDER,
-            files=FILES,
-            load=load,
-            decoding=decoding,
-            measures=measures,
-            splits=tuple(_PARTS),
-            subtasks=tuple(SUBJECTS),
-            paper_column=paper_column,
-        )
-    )
+    for name, protocol, read, decoding, measures in forms:
+        benchmark.add(
+            Benchmark(
+                name=name, version=1, protocol=protocol, folder=FOLDER, files=FILES, load=read,
+                decoding=decoding, measures=measures, splits=tuple(_PARTS),
+                subtasks=tuple(SUBJECTS), paper_column=name if name in ("mmlu", "mmlu_cot") else "",
+            )
+        )  # fmt: skip
 
 
 register()

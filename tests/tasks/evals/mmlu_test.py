@@ -230,9 +230,8 @@ def test_stored_prompts_of_an_installed_lm_eval(tmp_path, monkeypatch):
     assert prompt(tmp_path, "mmlu_cot", 2) == whole
 
 
-def test_without_stored_prompts_the_error_says_where_they_are(tmp_path):
-    if mmlu.public_files.installed("lm_eval", "__init__.py"):
-        pytest.skip("lm_eval is installed, whose prompts are found")
+def test_without_stored_prompts_the_error_says_where_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(mmlu.public_files, "installed", lambda package, name: None)
     writing.write_mmlu(tmp_path)
     (tmp_path / "mmlu-cot.json").unlink()
     with pytest.raises(UsageError, match=r"mmlu-cot.json \(nor cot_prompts.json.*lm-eval"):
