@@ -133,8 +133,8 @@ def markdown(
 
 def _about(paper: results.PaperRow | None, num_examples: int | None) -> str:
     text = (
-        "Scores in percent. A benchmark's score is the unweighted mean over its subtasks; ± is its "
-        "standard error over questions."
+        "Scores are in percent, unless a metric's name says otherwise. A benchmark's score is the "
+        "unweighted mean over its subtasks; ± is its standard error over questions."
     )
     if num_examples is not None:
         text += f" Not all were asked: of each subtask at most {num_examples}, evenly spread."
