@@ -44,6 +44,7 @@ LEVELS = {
     "flan_jax.harness": 7,
     "flan_jax.config": 7,
     "flan_jax.sweeps": 8,
+    "flan_jax.reporting": 8,
     "flan_jax.commands": 9,
     "flan_jax.main": 10,
     "flan_jax.__main__": 11,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import gin
-from flan_jax import main, sweeps
+from flan_jax import main, reporting, sweeps
 from flan_jax.core import errors, files
 from flan_jax.evals import scores as scores_lib
 
@@ -216,14 +216,14 @@ def test_sigterm_stops_the_runs_too_and_a_report_shows_what_is_done(begin, tmp_p
             os.kill(pid, 0)
     # One that was told before it began to listen had nothing to save.
     assert {shown()[run] for run in long} <= {"preempted", "interrupted"}
-    page = sweeps.report(str(out)).page.read_text()
+    page = reporting.report(str(out)).page.read_text()
     assert "2 of 4 runs are not done" in page
     assert "seeds 0, 1" in page
 
 
 def test_a_sweep_without_a_finished_run_has_no_report(tmp_path):
     with pytest.raises(errors.UsageError, match="no sweep"):
-        sweeps.report(str(tmp_path))
+        reporting.report(str(tmp_path))
     files.write_json(tmp_path / "sweep.json", {"runs": [{"status": "failed"}]})
     with pytest.raises(errors.UsageError, match="no run is done yet"):
-        sweeps.report(str(tmp_path))
+        reporting.report(str(tmp_path))

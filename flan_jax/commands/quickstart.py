@@ -30,13 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Runs the shipped sweep and its report, then names what was made."""
     files.check_folder(args.out, "--out")
-    from flan_jax import sweeps
+    from flan_jax import reporting, sweeps
 
     start = time.monotonic()
     say("quickstart: 1/2 build the mini collection, finetune and evaluate (all on this machine)")
     sweeps.run(_SWEEP, args.out)
     say("quickstart: 2/2 draw")
-    made = sweeps.report(args.out, study=_STUDY, baselines=_BASELINES)
+    made = reporting.report(args.out, study=_STUDY, baselines=_BASELINES)
     png, svg = made.figures[:2]
     print()
     print(made.table_markdown.read_text(encoding="utf-8"))

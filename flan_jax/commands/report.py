@@ -35,9 +35,9 @@ def run(args: argparse.Namespace) -> None:
     """Writes the report and names its files."""
     if args.out:
         files.check_folder(args.out, "--out")
-    from flan_jax import sweeps
+    from flan_jax import reporting
 
-    made = sweeps.report(args.sweep, out=args.out, study=args.study, baselines=args.baselines)
+    made = reporting.report(args.sweep, out=args.out, study=args.study, baselines=args.baselines)
     for label, path in (
         ("scores table", made.table_markdown),
         ("scores as CSV", made.table_csv),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flan_jax import sweeps
+from flan_jax import reporting
 from flan_jax.core import files
 from flan_jax.evals import scores as scores_lib
 from flan_jax.scaling import curves, tables
@@ -76,6 +76,6 @@ def test_the_page_shows_the_tables_of_its_scores(scores, publish):
 
 
 def test_the_study_can_be_drawn_again_from_its_files(tmp_path):
-    made = sweeps.report(str(STUDY), out=str(tmp_path), baselines=str(PACKAGE / "baselines.csv"))
+    made = reporting.report(str(STUDY), out=str(tmp_path), baselines=str(PACKAGE / "baselines.csv"))
     assert made.table_markdown.read_bytes() == (STUDY / "scores_table.md").read_bytes()
     assert {path.name for path in made.figures} == {"task_scaling.png", "task_scaling.svg"}

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from flan_jax import sweeps
+from flan_jax import reporting
 from flan_jax.evals import scores as scores_lib
 from flan_jax.scaling import sweep
 from tasks.mini import baselines, catalogue
@@ -78,7 +78,7 @@ def main(study: str, rates: str) -> None:
     tuned = scores_lib.read_scores(Path(rates) / sweep.SCORES_FILE)
     scores_lib.write_scores(HERE / "rates.csv", summary(tuned))
     with tempfile.TemporaryDirectory() as folder:
-        sweeps.report(study, out=folder, baselines=str(PACKAGE / "baselines.csv"))
+        reporting.report(study, out=folder, baselines=str(PACKAGE / "baselines.csv"))
         for name in KEPT:
             shutil.copyfile(Path(folder) / name, HERE / name)
 
