@@ -3,7 +3,8 @@
 """The mixtures of the mini collection; importing registers them and their tasks.
 
 `mini_4`, `mini_8`, ... hold the first tasks of the catalogue's order, so each contains the one
-before. `mini_all` holds every training task, `mini_heldout` every held-out one.
+before. `mini_all` holds every training task, `mini_heldout` every held-out one. Those that end in
+`_few_shot` and `_cot` after `mini_heldout_...` ask the same questions in another form.
 """
 
 from flan_jax.collection import registry
@@ -24,6 +25,7 @@ def register() -> list[str]:
         "mini_heldout_combinations": names[catalogue.HELDOUT_COMBINATION],
         "mini_heldout_skills": names[catalogue.HELDOUT_SKILL],
         "mini_heldout": ["mini_heldout_combinations", "mini_heldout_skills"],
+        **tasks.register_asked_otherwise(),
     }
     for name, members in mixtures.items():
         registry.add_mixture(name, members)

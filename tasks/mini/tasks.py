@@ -4,9 +4,11 @@
 
 Training tasks are rendered zero-shot and few-shot, with and without answer options. Held-out tasks
 have a validation split alone and are rendered zero-shot, without options: with options shown, the
-form of the answer is not asked for, and other tasks' prompts would be the same.
+form of the answer is not asked for, and other tasks' prompts would be the same. The same questions
+are there in two other forms, as tasks of their own: after exemplars, and asked for a rationale.
 """
 
+import dataclasses
 import functools
 
 from flan_jax.collection import registry
@@ -69,7 +71,7 @@ def task_spec(entry: catalogue.Entry) -> TaskSpec:
         family=entry.family,
         source=GeneratedSource(functools.partial(make_row, entry), num_rows, VERSION),
         fields=fields,
-        templates=TemplateGroup(f"package:tasks/mini/templates/{entry.family}.jsonl"),
+        templates=_templates(entry.family),
         cap=CAPS[entry.family],
         settings=_SETTINGS[entry.family] if held_in else ((ZS_NOOPT, 1.0),),
         metrics=(metrics.exact_match,),
@@ -83,6 +85,31 @@ def task_spec(entry: catalogue.Entry) -> TaskSpec:
     )
 
 
+@functools.cache
+def with_exemplars(entry: catalogue.Entry) -> TaskSpec:
+    """Returns a held-out task as it is asked after two exemplars, which are never trained on."""
+    num_rows = {TRAIN: FEW_SHOT.pool_size, VALIDATION: NUM_HELDOUT_ROWS}
+    return dataclasses.replace(
+        task_spec(entry),
+        name=f"{entry.name}.few_shot",
+        source=GeneratedSource(functools.partial(make_row, entry), num_rows, VERSION),
+        settings=((FS_NOOPT, 1.0),),
+        few_shot=dataclasses.replace(FEW_SHOT, min_shots=FEW_SHOT.max_shots),
+    )
+
+
+@functools.cache
+def with_rationale(entry: catalogue.Entry) -> TaskSpec:
+    """Returns a held-out task as the chain-of-thought family asks: for reasons, then the answer."""
+    return dataclasses.replace(
+        task_spec(entry),
+        name=f"{entry.name}.{catalogue.COT}",
+        family=catalogue.COT,
+        templates=_templates(catalogue.COT),
+        postprocessor=answers.cot_answer,
+    )
+
+
 def register() -> dict[str, list[str]]:
     """Registers all tasks; returns their names by group, training tasks in catalogue order."""
     return {
@@ -93,6 +120,23 @@ def register() -> dict[str, list[str]]:
             (catalogue.HELDOUT_SKILL, catalogue.heldout_skills()),
         )
     }
+
+
+def register_asked_otherwise() -> dict[str, list[str]]:
+    """Registers the held-out tasks in their other forms; returns their names by mixture."""
+    combinations, unseen = catalogue.heldout_combinations(), catalogue.heldout_skills()
+    return {
+        mixture: [registry.add_task(form(entry)).name for entry in entries]
+        for mixture, form, entries in (
+            ("mini_heldout_combinations_few_shot", with_exemplars, combinations),
+            ("mini_heldout_skills_few_shot", with_exemplars, unseen),
+            ("mini_heldout_combinations_cot", with_rationale, combinations),
+        )
+    }
+
+
+def _templates(family: str) -> TemplateGroup:
+    return TemplateGroup(f"package:tasks/mini/templates/{family}.jsonl")
 
 
 register()

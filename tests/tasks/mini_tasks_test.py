@@ -15,6 +15,14 @@ SIZES = ("mini_4", "mini_8", "mini_16", "mini_32", "mini_64", "mini_all")
 LENGTHS = {"inputs": 128, "targets": 32}
 VOCABULARY = "package:tasks/mini/vocabulary/sentencepiece.model"
 FAMILIES = ("muffin", "t0_sf", "niv2", "cot")
+ASKED_OTHERWISE = {
+    "mini_heldout_combinations_few_shot": "mini_heldout_combinations",
+    "mini_heldout_skills_few_shot": "mini_heldout_skills",
+    "mini_heldout_combinations_cot": "mini_heldout_combinations",
+}
+
+
+COT_TASK = next(e.name for e in catalogue.training() if e.family == "cot")
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +62,50 @@ def test_caps_decide_examples_and_rates():
 
 
 def test_heldout_tasks_cannot_be_trained_on():
-    for name in registry.mixture_members("mini_heldout"):
-        assert registry.get_spec(name).splits == ("validation",)
+    for mixture in ("mini_heldout", *ASKED_OTHERWISE):
+        for name in registry.mixture_members(mixture):
+            assert registry.get_spec(name).splits == ("validation",)
+
+
+@pytest.mark.parametrize("mixture", ASKED_OTHERWISE)
+def test_another_form_asks_the_same_questions_and_none_is_cut(mixture, vocabulary):
+    plain = registry.mixture_members(ASKED_OTHERWISE[mixture])
+    assert [name.rpartition(".")[0] for name in registry.mixture_members(mixture)] == [*plain]
+    for name in registry.mixture_members(mixture):
+        spec, of = registry.get_spec(name), registry.get_spec(name.rpartition(".")[0])
+        rows = [row for _, row in of.source.rows("validation")]
+        assert rows == [row for _, row in spec.source.rows("validation")]
+        examples = rendered(
+            name, "validation", feature_lengths=LENGTHS,
+            count_tokens=lambda text: len(vocabulary.encode(text)),
+        )  # fmt: skip
+        assert len(examples) == len(rows) == tasks.NUM_HELDOUT_ROWS
+        for example, row in zip(examples, rows, strict=True):
+            assert row["text"] in example.inputs
+            assert spec.postprocessor(example.targets) == row["reply"]
+            assert not example.meta["num_shots_cut"] and not example.meta["trimmed"]
+
+
+def test_exemplars_of_a_heldout_task_are_of_its_own_train_side():
+    (name, *_) = registry.mixture_members("mini_heldout_skills_few_shot")
+    spec = registry.get_spec(name)
+    pool = dict(spec.source.rows("train"))
+    asked = {row["text"] for _, row in spec.source.rows("validation")}
+    assert not asked & {row["text"] for row in pool.values()}
+    for example in rendered(name, "validation", limit=8):
+        shown = [pool[index] for index in example.meta["exemplars"]]
+        assert example.meta["setting"] == "fs_noopt" and len(shown) == 2
+        for row in shown:
+            assert row["text"] in example.inputs and row["reply"] in example.inputs
+
+
+def test_a_heldout_question_with_rationale_is_asked_as_the_family_asks():
+    (name, *_) = registry.mixture_members("mini_heldout_combinations_cot")
+    family = {t.id for t in registry.get_spec(COT_TASK).templates.load() if t.kind == "zero_shot"}
+    rows = registry.get_spec(name).source.rows("validation")
+    for (_, row), example in zip(rows, rendered(name, "validation"), strict=True):
+        assert example.meta["template"] in family
+        assert example.targets.startswith(row["rationale"])
 
 
 def test_specs_can_be_sent_to_another_process():
