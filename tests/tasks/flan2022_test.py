@@ -105,6 +105,42 @@ def test_cot_and_the_rest_are_the_whole():
     assert cot | rest == whole and not cot & rest
 
 
+def test_without_cot_the_others_keep_their_proportions(one_task_each):
+    names = {t.name for t in seqio.MixtureRegistry.get("flan2022_no_cot").tasks}
+    whole = {t.name for t in seqio.MixtureRegistry.get("flan2022").tasks}
+    assert whole - names == {t.name for t in seqio.MixtureRegistry.get("cot_only").tasks}
+    # 46.0 + 27.9 + 24.2 of proportions B.
+    shares = {"muffin": 46.0 / 98.1, "t0_sf": 27.9 / 98.1, "niv2": 24.2 / 98.1}
+    assert by_family("flan2022_no_cot") == pytest.approx(shares)
+
+
+# Rows that count below: 40 of 240 boolq's (200 are for validation), 40 of T0-SF's, 18 of 20 of the
+# other four families' (a tenth is held out), of which CoT, dialog and code have a twin at 0.3.
+
+
+def test_without_inversion_a_family_keeps_its_share_for_its_tasks(one_task_each):
+    names = {t.name for t in seqio.MixtureRegistry.get("flan2022_no_inversion").tasks}
+    whole = {t.name for t in seqio.MixtureRegistry.get("flan2022").tasks}
+    assert names == {name for name in whole if not name.endswith(counts.INVERTED)}
+    assert len(names) == 1_838 and len(whole - names) == 17
+    shares = {"muffin": 46.0 / 99.9, "t0_sf": 27.9 / 99.9, "cot": 1.8 / 99.9, "niv2": 24.2 / 99.9}
+    assert by_family("flan2022_no_inversion") == pytest.approx(shares)
+    members = registry.mixture_members("flan2022_no_inversion", skip_missing=True)
+    assert members["muffin.bool_q"] == pytest.approx(46.0 / 99.9 * 40 / (40 + 18 + 18))
+    assert members["dialog.task_master"] == pytest.approx(46.0 / 99.9 * 18 / (40 + 18 + 18))
+    assert members["cot.gsm8k"] == pytest.approx(1.8 / 99.9)
+
+
+def test_without_balance_each_task_weighs_its_rows(one_task_each):
+    members = registry.mixture_members("flan2022_unbalanced", skip_missing=True)
+    total = 40 + 40 + 18 + 3 * (18 + 0.3 * 18)
+    assert members["muffin.bool_q"] == pytest.approx(40 / total)
+    assert members["cot.gsm8k"] == pytest.approx(18 / total)
+    assert members["cot.gsm8k_input_inversion"] == pytest.approx(0.3 * 18 / total)
+    names = {t.name for t in seqio.MixtureRegistry.get("flan2022_unbalanced").tasks}
+    assert names == {t.name for t in seqio.MixtureRegistry.get("flan2022").tasks}
+
+
 def test_weights_within_muffin_are_capped_sizes_and_twins_have_less(one_task_each):
     rates = registry.mixture_members("muffin", skip_missing=True)
     # 240 rows less 200 for validation; 18 of 20 less a tenth held out; the twin 0.3 of its task.
