@@ -7,6 +7,8 @@ them. Their files are looked for, when a task is read, in the folder that the en
 FLAN_JAX_NIV2_DIR names. If it is set on import, the folder is listed for two more mixtures:
 `niv2_train`, the tasks that are there, and `niv2_heldout`, every eighth data set or so with all its
 tasks, for evaluation on tasks never trained on. Files that are not of the release are in these two.
+For curves over numbers of tasks, `niv2_train_4`, `niv2_train_16` and `niv2_train_64` hold so many
+of `niv2_train`, of as many kinds as can be (`spread`); each contains the one before.
 
 Half the prompts show the definition alone, a quarter add one explained positive example, a quarter
 two exemplars (the released collection's shares). All outputs are references; one is drawn for
@@ -15,6 +17,7 @@ training. Negative examples are not used.
 The tasks made from MMLU (niv2_mmlu.txt) are left out. The cap is per task.
 """
 
+import collections
 import csv
 import dataclasses
 import hashlib
@@ -43,6 +46,8 @@ VARIABLE = "FLAN_JAX_NIV2_DIR"
 FAMILY = "niv2"
 MIXTURE = "niv2"
 FOLDER_MIXTURES = ("niv2_train", "niv2_heldout")
+# Number of tasks -> the mixture of so many of `niv2_train`.
+NESTED_MIXTURES = {size: f"niv2_train_{size}" for size in (4, 16, 64)}
 # Instances of each task kept for validation.
 NUM_VALIDATION = 100
 # One data set in this many is held out.
@@ -164,9 +169,27 @@ def is_mmlu(stem: str) -> bool:
 
 def is_held_out(stem: str) -> bool:
     """Whether a task is held out, by a hash of its data set's name (the word after its number)."""
-    data_set = (stem.split("_") + [stem])[1].lower()
-    digest = hashlib.blake2b(data_set.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") % HELDOUT_EVERY == 0
+    return _number_of(_data_set(stem)) % HELDOUT_EVERY == 0
+
+
+def spread(stems: Iterable[str], num: int) -> list[str]:
+    """Returns the first `num` tasks of an order in which any first few are of many kinds.
+
+    The next is always one of the category that has had the fewest tasks so far, among these one of
+    the data set with the fewest; a hash of its name decides the rest. Giving the names in another
+    order, or leaving out some that come later, changes nothing before them.
+    """
+    rest = {
+        stem: (("category", _category(stem)), ("data set", _data_set(stem)))
+        for stem in sorted(stems, key=lambda stem: (_number_of(stem), stem))
+    }
+    num_of: collections.Counter[tuple[str, str]] = collections.Counter()
+    order: list[str] = []
+    while rest and len(order) < num:
+        chosen = min(rest, key=lambda stem: tuple(num_of[kind] for kind in rest[stem]))
+        num_of.update(rest.pop(chosen))
+        order.append(chosen)
+    return order
 
 
 def task_spec(path: str | os.PathLike) -> spec.TaskSpec:
@@ -184,7 +207,7 @@ def released_spec(name: str) -> spec.TaskSpec:
 def register(
     directory: str | os.PathLike, *, heldout: Iterable[str] | None = None
 ) -> dict[str, list[str]]:
-    """Registers what a folder has: its tasks, and the mixtures `niv2_train` and `niv2_heldout`.
+    """Registers what a folder has: its tasks, and `niv2_train`, `niv2_heldout`, `niv2_train_4` ...
 
     It lists the folder and opens no file in it. The released tasks are registered already; from
     now on they are read from this folder, as FLAN_JAX_NIV2_DIR is set to it (and so in processes
@@ -195,7 +218,7 @@ def register(
         heldout: stems of the files to hold out; None: those that `is_held_out` names.
 
     Returns:
-        The task names of each of the two mixtures.
+        The task names of `niv2_train` and `niv2_heldout`.
 
     Raises:
         UsageError: there is no such folder or no task in it, or `heldout` names none of its files.
@@ -229,13 +252,21 @@ def register(
                 f"none of the {len(stems)} tasks in {directory} falls into it; add tasks, or say "
                 "which to hold out: tasks.niv2.register(directory, heldout=[...])",
             )
+    nested = [task_name(stem) for stem in spread(parts[0], max(NESTED_MIXTURES))]
+    for size, mixture in NESTED_MIXTURES.items():
+        if size <= len(nested):
+            registry.add_mixture(mixture, nested[:size])
+        else:
+            registry.add_unavailable(
+                mixture,
+                f"niv2_train has only {len(nested)} task(s) of {directory}; use it, or add tasks",
+            )
     if os.environ.get(VARIABLE) != str(directory):
         os.environ[VARIABLE] = os.path.abspath(directory)
     return members
 
 
 def _task_spec(stem: str, source: Source) -> spec.TaskSpec:
-    released = RELEASED.get(task_name(stem))
     return spec.TaskSpec(
         name=task_name(stem),
         family=FAMILY,
@@ -245,10 +276,25 @@ def _task_spec(stem: str, source: Source) -> spec.TaskSpec:
         cap=paper.CAPS[FAMILY],
         settings=paper.SETTINGS_NIV2,
         metrics=(metrics.rouge_l, metrics.exact_match),
-        category=released.category if released else "natural_instructions",
+        category=_category(stem),
         licence="per task: 'Instance License' in its file",
         few_shot=paper.FEW_SHOT,
     )
+
+
+def _category(stem: str) -> str:
+    released = RELEASED.get(task_name(stem))
+    return released.category if released else "natural_instructions"
+
+
+def _data_set(stem: str) -> str:
+    """Returns the word after a task's number: for most the name of the data set it is made of."""
+    return (stem.split("_") + [stem])[1].lower()
+
+
+def _number_of(text: str) -> int:
+    """Returns a number that looks random and is the same everywhere."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def _respelled(stem: str) -> str:
@@ -299,7 +345,7 @@ def _register_at_import() -> None:
             return
         except UsageError as error:
             remedy = str(error)
-    for mixture in FOLDER_MIXTURES:
+    for mixture in (*FOLDER_MIXTURES, *NESTED_MIXTURES.values()):
         registry.add_unavailable(mixture, remedy)
 
 

@@ -274,6 +274,45 @@ def test_tasks_without_positive_examples_use_the_other_templates(folder):
     assert {r.meta["num_shots"] for r in rendered} == {0, 2}
 
 
+def test_spread_takes_categories_in_turn_then_data_sets():
+    stems = [
+        "task067_abductivenli_answer_generation",  # Story Composition
+        "task071_abductivenli_answer_generation",
+        "task072_abductivenli_answer_generation",
+        "task093_conala_normalize_lists",  # Program Execution
+        "task094_conala_calculate_mean",
+        "task1289_trec_classification",  # Question Understanding, as the next
+        "task899_freebase_qa_topic_generation",
+        "task900_freebase_qa_category_classification",
+    ]
+    order = niv2.spread(stems, len(stems))
+    kinds = [(niv2.RELEASED[niv2.task_name(s)].category, s.split("_")[1]) for s in order]
+    assert sorted(order) == stems
+    assert [len({c for c, _ in kinds[i : i + 3]}) for i in (0, 3)] == [3, 3]
+    # Of the three about questions the first two are of different data sets.
+    asked = [data_set for category, data_set in kinds if category == "Question Understanding"]
+    assert set(asked[:2]) == {"trec", "freebase"}
+    # Neither the order given nor a task that comes later decides anything.
+    assert niv2.spread(reversed(stems), 5) == niv2.spread(order[:5], 9) == order[:5]
+
+
+def test_order_of_tasks_is_fixed_for_good():
+    stems = [f"task{number:03}_set{number}_generation" for number in range(8)]
+    # Another order would make curves of other tasks of the same names.
+    assert [int(stem[4:7]) for stem in niv2.spread(stems, 4)] == [7, 0, 2, 5]
+
+
+def test_nested_mixtures_hold_the_first_training_tasks(folder):
+    for number in range(20, 50):
+        write_task(folder, f"task{number:03}_set{number}_generation")
+    train = niv2.register(folder, heldout=["task003_set3_generation"])["niv2_train"]
+    few, more = (set(registry.mixture_members(f"niv2_train_{size}")) for size in (4, 16))
+    assert (len(few), len(more), len(train)) == (4, 16, 40)
+    assert few < more < set(train)
+    with pytest.raises(UsageError, match="'niv2_train_64' is not available: .* only 40 task"):
+        registry.mixture_members("niv2_train_64")
+
+
 def test_bad_file_is_named_when_read_not_when_registered(folder):
     (folder / "task905_bad_generation.json").write_text("{")
     niv2.register(folder)
@@ -302,7 +341,7 @@ def test_wrong_folders_and_heldout_names_are_told(folder, tmp_path):
 
 def test_import_without_the_variable_leaves_mixtures_that_tell_the_remedy():
     importlib.reload(niv2)
-    for mixture in niv2.FOLDER_MIXTURES:
+    for mixture in (*niv2.FOLDER_MIXTURES, *niv2.NESTED_MIXTURES.values()):
         with pytest.raises(UsageError, match=f"'{mixture}' is not available: set the environment"):
             registry.mixture_members(mixture)
 
