@@ -8,6 +8,7 @@ flags keep their names. What Gin lets pass in silence is an error here: bindings
 no file defines, a value of a wrong type (`configuration/checks.py`).
 """
 
+import copy
 import dataclasses
 import functools
 import importlib
@@ -221,6 +222,12 @@ def _raised_in(error: BaseException) -> str:
 def bindings(name: str) -> dict[str, Any]:
     """Returns the bound parameters of a configurable, with macros replaced by their values."""
     return dict(gin.get_bindings(name))
+
+
+def bound(name: str, parameter: str) -> Any:
+    """Returns the value bound to one parameter of a configurable, built; None if there is none."""
+    # A copy of a reference is what it refers to: so Gin evaluates them.
+    return copy.deepcopy(gin.get_bindings(name, resolve_references=False).get(parameter))
 
 
 def text() -> str:

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import re
 import tempfile
+import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,15 +46,36 @@ EvalFn = Callable[[PyTree, int], dict[str, float]]  # of parameters and their st
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """A grid of training runs with their evaluations, and what its report says."""
+    """A grid of runs, each a training with its evaluation, and what its report says."""
 
-    # Names of recipes: one line of the figure each. The name of a recipe is the size's name.
+    # Names of recipes. The name of a recipe is the size's name.
     recipes: Sequence[str]
-    # Gin macro -> values; every combination is a run of every recipe.
+    # Gin macro -> values; every combination is a run of every recipe. A MIXTURE_OR_TASK_NAME of ''
+    # is a run without finetuning, of 0 tasks: INITIAL_CHECKPOINT_PATH is evaluated, or where that
+    # is '' the model as SEED initializes it.
     grid: Mapping[str, Sequence[Any]]
     title: str
-    # The metric that the figure shows.
+    # Recipe -> macro -> value: what differs by recipe, such as its checkpoint and learning rate.
+    recipe_bindings: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+        default_factory=lambda: types.MappingProxyType({})
+    )
+    # Read after each recipe, such as runs/benchmarks.gin.
+    gin_files: Sequence[str] = ()
+    # Macro of the grid -> value -> what tables, figures and names show for it. Those of
+    # MIXTURE_OR_TASK_NAME are shown as `mixture` beside the number of tasks.
+    labels: Mapping[str, Mapping[Any, str]] = dataclasses.field(
+        default_factory=lambda: types.MappingProxyType({})
+    )
+    # What is evaluated: 'tasks' of the token store, 'benchmarks' of train.benchmarks, or both.
+    evaluations: Sequence[str] = ("tasks",)
+    train: bool = True  # False: nothing is trained, each run evaluates its CHECKPOINT_PATH
+    # The metric that the figures show, the figures (none: what varies decides), and the step that a
+    # run is judged by (scaling/selection.py).
     metric: str = "exact_match"
+    figures: Sequence[str] = ()
+    selection: str = "last"
+    subject: str = ""  # what is finetuned on what, in a few words
+    about: Sequence[str] = ()  # paragraphs for the report
 
 
 def build(

@@ -46,8 +46,14 @@ FILES = {
     "Sweep.grid = {'MIXTURE_OR_TASK_NAME': ['mini_4'], 'BATCH_SIZE': ['a']}\n",
     "sweep_recipe.gin": "Sweep.title = 'a'\nSweep.recipes = ['minni']\n"
     "Sweep.grid = {'MIXTURE_OR_TASK_NAME': ['mini_4']}\n",
-    "sweep_mixture.gin": "Sweep.title = 'a'\nSweep.recipes = ['mini']\n"
-    "Sweep.grid = {'SEED': [0]}\n",
+    "sweep_label.gin": "Sweep.title = 'a'\nSweep.recipes = ['mini']\n"
+    "Sweep.grid = {'SEED': [0, 1]}\nSweep.labels = {'SEED': {2: 'two'}}\n",
+    "sweep_twice.gin": "Sweep.title = 'a'\nSweep.recipes = ['mini']\n"
+    "Sweep.grid = {'SEED': [0]}\nSweep.recipe_bindings = {'mini': {'SEED': 1}}\n",
+    "sweep_own.gin": "Sweep.title = 'a'\nSweep.recipes = ['mini']\n"
+    "Sweep.grid = {'CHECKPOINT_PATH': ['a', 'b']}\n",
+    "sweep_asked.gin": "Sweep.title = 'a'\nSweep.recipes = ['mini']\n"
+    "Sweep.grid = {'SEED': [0]}\nSweep.evaluations = ['benchmarks']\n",
     "sweep_values.gin": "Sweep.title = 'a'\nSweep.recipes = ['mini']\n"
     "Sweep.grid = {'MIXTURE_OR_TASK_NAME': ['mini_4'], 'SEED': 3}\n",
     # The smallest run: one step on two examples of each of four tasks.

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import gin
-from flan_jax import main, reporting, sweeps
+from flan_jax import main, reporting, sweep_points
 from flan_jax.core import errors, files
 from flan_jax.evals import scores as scores_lib
 
@@ -45,7 +45,8 @@ def store(tmp_path_factory):
     """A folder whose `store` every sweep here reads; building it is most of a small run."""
     folder = tmp_path_factory.mktemp("built")
     gin_file = write_sweep(folder / "build.gin", SEED=[0])
-    sweeps._build(sweeps._declared(str(gin_file)), str(folder))
+    declared = sweep_points.declared(str(gin_file))
+    sweep_points.build_stores(sweep_points.points(declared, str(folder)))
     return folder / "store"
 
 

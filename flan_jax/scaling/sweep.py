@@ -3,9 +3,11 @@
 """A grid of runs: named, each in its own folder, resumable, one table for all.
 
     OUT/<run>/run.json     what the run is, and how far: see `status`
-    OUT/<run>/...          whatever the run itself writes; its scores in scores.csv
+    OUT/<run>/...          whatever the run itself writes; its scores in scores.csv, in
+                           benchmarks/scores.csv, and those of steps on the way in eval/step_<n>/
+                           and benchmarks/step_<n>/
     OUT/<run>/error.txt    the stack trace of a run that failed
-    OUT/scores.csv         all finished runs' rows, with a column for each setting
+    OUT/scores.csv         all rows of finished runs, with a column for each setting
 
 What a run does is the caller's function, and whether runs go one after another (`in_turn`) or each
 in a process of its own (`in_processes`) makes no difference to the folder. A finished run is not
@@ -33,6 +35,7 @@ from flan_jax.scaling import processes
 PENDING, RUNNING, DONE, FAILED = "pending", "running", "done", "failed"
 PREEMPTED, INTERRUPTED, STALE = "preempted", "interrupted", "stale"
 SCORES_FILE = "scores.csv"
+EVAL_FOLDER, BENCHMARKS_FOLDER = "eval", "benchmarks"  # in a run's, as jobs.py names them
 RUN_FILE = "run.json"
 LOG_FILE = "log.txt"  # what the process of a run said
 _LOCKS = ".locks"
@@ -75,18 +78,14 @@ def expand(
     Raises:
         UsageError: if a macro has no values, or two runs are the same.
     """
-    if not grid:
-        raise errors.UsageError("the sweep's grid is empty; give it a macro with its values")
-    for macro, values in grid.items():
-        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-            raise errors.UsageError(
-                f"sweep: {macro} must be a list of at least one value, got {values!r}"
-            )
     runs = []
-    for values in itertools.product(*grid.values()):
-        macros = dict(zip(grid, values, strict=True))
+    for macros in combinations(grid):
         shown = settings(macros) if settings else {k.lower(): v for k, v in macros.items()}
         shown = {name: str(value) for name, value in shown.items()}
+        for name in set(shown) & set(scores_lib.COLUMNS):
+            raise errors.UsageError(
+                f"sweep: a grid may not have {name.upper()}, as {SCORES_FILE} has a column {name!r}"
+            )
         run = Run(
             name=run_name(shown),
             macros=tuple(macros.items()),
@@ -97,10 +96,26 @@ def expand(
         if same:
             raise errors.UsageError(
                 f"sweep: two runs are called {run.name!r}: {dict(same.macros)} and {macros}; "
-                "remove the repeated value, or name the macro among the settings"
+                "remove the repeated value, or give its values labels"
             )
         runs.append(run)
     return tuple(runs)
+
+
+def combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Returns the product of all macros' values, the last varying fastest.
+
+    Raises:
+        UsageError: if a macro has no values.
+    """
+    if not grid:
+        raise errors.UsageError("the sweep's grid is empty; give it a macro with its values")
+    for macro, values in grid.items():
+        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            raise errors.UsageError(
+                f"sweep: {macro} must be a list of at least one value, got {values!r}"
+            )
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
 def run_name(settings: Mapping[str, str]) -> str:
@@ -169,7 +184,7 @@ def run_sweep(
                 failures[run.name] = message
                 say(f"sweep: {run.name} failed: {message}")
             else:
-                say(f"sweep: {run.name} is done: {_means(out / run.name / SCORES_FILE)}")
+                say(f"sweep: {run.name} is done: {_means(out / run.name)}")
             rows = gathered(num_ended)
             progress.advance(note=run.name)
     say(status_table(out, runs))
@@ -248,7 +263,7 @@ def attempt(out: str | os.PathLike, run: Run, run_one: RunOne) -> str:
         record(RUNNING)
         try:
             facts = run_one(run, folder)
-            if not (folder / SCORES_FILE).is_file():
+            if not score_tables(folder):
                 raise errors.FlanError(f"{run.name} ended without writing {folder / SCORES_FILE}")
         except (errors.PreemptedError, KeyboardInterrupt):
             record(PREEMPTED, "stopped; the same command goes on")
@@ -266,15 +281,38 @@ def attempt(out: str | os.PathLike, run: Run, run_one: RunOne) -> str:
     return ""
 
 
+def score_tables(folder: str | os.PathLike) -> list[Path]:
+    """Returns the score tables of a run: those of its end, then those of the steps on the way."""
+    folder = Path(folder)
+    ends = [folder / SCORES_FILE, folder / BENCHMARKS_FOLDER / SCORES_FILE]
+    steps = [
+        path
+        for part in (EVAL_FOLDER, BENCHMARKS_FOLDER)
+        for path in sorted(folder.glob(f"{part}/step_*/{SCORES_FILE}"))
+    ]
+    return [path for path in ends if path.is_file()] + steps
+
+
+def read_scores(folder: str | os.PathLike) -> list[scores_lib.Score]:
+    """Returns all rows of a run, of its end and of the steps on the way.
+
+    Where the last step was evaluated in both ways, by training and after it, the latter counts.
+    """
+    found: dict[tuple, scores_lib.Score] = {}
+    for path in score_tables(folder):
+        for row in scores_lib.read_scores(path):
+            found.setdefault(row.sort_key, row)
+    return list(found.values())
+
+
 def gather(out: str | os.PathLike, runs: Sequence[Run]) -> list[scores_lib.Score]:
-    """Writes and returns the rows of all finished runs, with their settings as columns."""
+    """Writes and returns all rows of all finished runs, with their settings as columns."""
     rows = []
     for run in runs:
         if status(out, run)["status"] == DONE:
-            path = Path(out) / run.name / SCORES_FILE
             rows += [
                 dataclasses.replace(score, settings={**score.settings, **dict(run.settings)})
-                for score in scores_lib.read_scores(path)
+                for score in read_scores(Path(out) / run.name)
             ]
     scores_lib.write_scores(Path(out) / SCORES_FILE, rows)
     return rows
@@ -375,7 +413,9 @@ def _is_gone(process: Mapping[str, Any]) -> bool:
     return False
 
 
-def _means(path: Path) -> str:
-    """Returns the means of a run's score table for a line of progress."""
-    means = [s for s in scores_lib.read_scores(path) if s.subtask == scores_lib.MEAN]
+def _means(folder: Path) -> str:
+    """Returns the means of a run, at its last step, for a line of progress."""
+    rows = read_scores(folder)
+    last = max((row.step for row in rows), default=0)
+    means = [row for row in rows if row.subtask == scores_lib.MEAN and row.step == last]
     return ", ".join(f"{s.benchmark}/{s.metric} {s.value:.1f}" for s in means)

@@ -1,0 +1,93 @@
+# Copyright 2026 The flan_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What one run of a sweep does: trains, unless it is not to, and evaluates what came of it.
+
+OUT/<run>/scores.csv, predictions/               tasks of the token store
+OUT/<run>/benchmarks/scores.csv, predictions/    benchmarks, asked once: where training asked them
+                                                 at its last step, those answers are moved here
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from flan_jax import benchmark_jobs, config
+from flan_jax.collection.vocabularies import load_vocabulary
+from flan_jax.core.tree import PyTree
+from flan_jax.evals.runner import EvalConfig
+from flan_jax.evals.suite import PREDICTIONS
+from flan_jax.models.model import Model
+from flan_jax.scaling import sweep
+from flan_jax.sweep_points import BENCHMARKS, TASKS, Point
+from flan_jax.training.state import num_params
+
+
+def carry_out(point: Point, folder: Path) -> dict[str, Any]:
+    """Does a point's run in its folder; returns facts of it.
+
+    Raises:
+        FlanError: it failed.
+        PreemptedError: asked to stop; the same call goes on.
+    """
+    point.configure(point.store or "", str(folder))
+    evaluated = point.declared.evaluations
+    model: Model = config.bound("evaluate" if TASKS in evaluated else "infer", "model")
+    params, step = None, None  # None: those of CHECKPOINT_PATH
+    if point.trains:
+        trained = config.configured("train")(operative_config=config.operative)
+        params, step = trained.params, trained.step
+    elif point.declared.train and not config.bound("TrainConfig", "initial_checkpoint_path"):
+        params, step = initial_params(model), 0
+    if TASKS in evaluated:
+        config.configured("evaluate")(params=params, step=step, out=str(folder))
+    if BENCHMARKS in evaluated:
+        is_saved = point.trains or params is None
+        _ask_benchmarks(folder / sweep.BENCHMARKS_FOLDER, None if is_saved else params, step)
+    return {"num_parameters": num_params(jax.eval_shape(model.init, jax.random.key(0)))}
+
+
+def initial_params(model: Model) -> PyTree:
+    """Returns the parameters that training would begin with, as SEED initializes them."""
+    seed = config.bound("TrainConfig", "seed") or 0
+    key, _ = jax.random.split(jax.random.key(seed))
+    return jax.jit(model.init)(key)
+
+
+def _ask_benchmarks(out: Path, params: PyTree | None, step: int | None) -> None:
+    """Asks the benchmarks, unless an earlier start or the training did.
+
+    Args:
+        out: where to keep them.
+        params: the model's; None for those of CHECKPOINT_PATH.
+        step: its total step; None if only the checkpoint tells.
+    """
+    if (out / benchmark_jobs.SCORES).is_file() or keep_last_asked(out, step):
+        return
+    suite = config.bound("train", "benchmarks")
+    if params is None:
+        benchmark_jobs.evaluate(config.configured("infer")(), suite, str(out))
+        return
+    ask = benchmark_jobs.InTraining(
+        config.bound("infer", "model"),
+        load_vocabulary(config.bound("infer", "vocabulary")),
+        suite,
+        out,
+        max_input_length=config.bound("infer", "feature_lengths")["inputs"],
+        batch_size=EvalConfig().batch_size,
+    )
+    ask(params, step)
+    keep_last_asked(out, step)
+
+
+def keep_last_asked(out: Path, step: int | None) -> bool:
+    """Makes what was asked at a step the benchmarks of the run; returns whether there was any."""
+    asked = out / f"step_{step}"
+    if not (asked / benchmark_jobs.SCORES).is_file():
+        return False
+    if (asked / PREDICTIONS).is_dir():
+        os.replace(asked / PREDICTIONS, out / PREDICTIONS)
+    os.replace(asked / benchmark_jobs.SCORES, out / benchmark_jobs.SCORES)  # last: then all is
+    asked.rmdir()
+    return True
