@@ -60,15 +60,33 @@ class Line:
     shade: float | None = None  # 0 (light) to 1 (dark): used instead of color
     markers: bool = True
     band: tuple[tuple[float, float, float], ...] = ()  # (x, low, high) behind the line
-    thin: bool = False  # a dotted line for reference, without markers and name
+    thin: bool = False  # a dotted line (a rule, a fit), without markers and name; with one x and a
+    # band of that x: a predicted point, the band its interval
+    reference: bool = False  # another's points (the paper's): behind ours, hollow and dashed
+    hover: tuple[str, ...] = ()  # what a page tells about each point
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bars:
+    """One series of bars: a bar in each named group; the series of a panel stand side by side."""
+
+    label: str
+    names: tuple[str, ...]  # of the groups; the series of a panel may have different ones
+    values: tuple[float, ...]
+    errors: tuple[float | None, ...] = ()  # half length of each error bar
+    color: int = 0  # index into SERIES
+    shade: float | None = None  # as of a Line
+    reference: bool = False  # another's numbers (the paper's): hollow and dashed
+    hover: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One pair of axes."""
+    """One pair of axes: lines, or bars."""
 
     title: str
-    lines: tuple[Line, ...]
+    lines: tuple[Line, ...] = ()
+    bars: tuple[Bars, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,8 +99,10 @@ class Figure:
     x_label: str
     y_label: str
     log_x: bool = False  # base 2, with the values themselves as ticks; 0 has a place at the left
+    large_x: bool = False  # with log_x: base 10, with ticks such as 10 M, 1 B, 1e18
     note: str = ""
     digits: int = 1  # of the value beside a line's name
+    name: str = ""  # of its files, without an ending: task_scaling
 
 
 def save(figure: Figure, stem: str | os.PathLike) -> tuple[Path, Path]:
