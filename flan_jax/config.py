@@ -226,8 +226,12 @@ def bindings(name: str) -> dict[str, Any]:
 
 def bound(name: str, parameter: str) -> Any:
     """Returns the value bound to one parameter of a configurable, built; None if there is none."""
-    # A copy of a reference is what it refers to: so Gin evaluates them.
-    return copy.deepcopy(gin.get_bindings(name, resolve_references=False).get(parameter))
+    value = gin.get_bindings(name, resolve_references=False).get(parameter)
+    try:
+        return copy.deepcopy(value)  # a copy of a reference is what it refers to: Gin's own way
+    except Exception as error:  # as in `configured`
+        found = _without_proxies(error)
+        raise found from found.__cause__
 
 
 def text() -> str:
