@@ -294,10 +294,11 @@ def _check_mixtures(names: Sequence[str], bound: Mapping[str, Any]) -> None:
     """Refuses, before the store is built, a mixture or task of the grid that it will not know."""
     for module in bound["module_imports"]:
         modules.import_tasks(module, "build.module_imports")
-    from flan_jax.collection import registry
+    from flan_jax.collection import registry, subsets
 
     mixtures = [bound["mixture"], *bound.get("submixtures", ())]
     for name in mixtures:
+        subsets.ensure(name)  # it may be a variant, such as mini_all_zero_shot
         registry.mixture_members(name, skip_missing=True)  # an unknown one is told here
     known = {*mixtures, *(task for name in mixtures for task in registry.task_names(name))}
     for name in names:

@@ -15,6 +15,7 @@ import pytest
 
 import gin
 from flan_jax import main, reporting, sweep_points
+from flan_jax.collection.store import Store
 from flan_jax.core import errors, files
 from flan_jax.evals import scores as scores_lib
 
@@ -118,6 +119,18 @@ def test_runs_are_named_by_what_differs_and_their_seed(tmp_path, capsys):
         "mixture-mini_4_size-mini_micro_seed-1",
         "mixture-mini_4_size-mini_micro_seed-2",
     ]
+
+
+def test_the_grid_may_name_variants_of_a_mixture_that_its_store_is_built_with(tmp_path):
+    grid = {
+        "MIXTURE_OR_TASK_NAME": ["mini_4_zero_shot", "mini_4"],
+        "BUILD_SUBMIXTURES": [("mini_4_zero_shot",)],
+    }
+    declared = sweep_points.declared(str(write_sweep(tmp_path / "s.gin", **grid)))
+    made = sweep_points.points(declared, str(tmp_path))
+    sweep_points.build_stores(made)
+    store = Store.open(made[0].store)
+    assert len(store.mixture_rates("mini_4_zero_shot")) == len(store.mixture_rates("mini_4")) == 4
 
 
 def test_wrong_arguments_are_refused_before_anything_is_built(tmp_path, capsys):
