@@ -17,6 +17,7 @@ from typing import Any
 
 import flan_jax
 from flan_jax import config, jobs
+from flan_jax.collection import spec
 from flan_jax.collection.store import MANIFEST, Store
 from flan_jax.core import errors, files, modules, settings
 from flan_jax.scaling import sweep
@@ -286,8 +287,11 @@ def _label(found: jobs.Sweep, macro: str, value: Any) -> str:
 
 
 def _num_tasks(point: Point, stores: Mapping[str, Store]) -> int:
-    """Returns how many tasks a point is trained on."""
-    return len(stores[point.store].mixture_rates(_mixture(point))) if point.trains else 0
+    """Returns how many tasks a point is trained on, as the paper counts: without inverted twins."""
+    if not point.trains:
+        return 0
+    names = stores[point.store].mixture_rates(_mixture(point))
+    return sum(spec.INVERTED not in name for name in names)  # a variant's name goes on after it
 
 
 def _check_mixtures(names: Sequence[str], bound: Mapping[str, Any]) -> None:

@@ -12,11 +12,8 @@ from collections.abc import Mapping
 import seqio
 
 from flan_jax.collection import registry
+from flan_jax.collection.spec import INVERTED
 from flan_jax.core.errors import UsageError
-
-# The end of the name of an inverted twin: it asks for a task's input from its answer, and is not
-# counted as a task of its own (as in the released collection's list).
-INVERTED = "_input_inversion"
 
 
 @dataclasses.dataclass(frozen=True)

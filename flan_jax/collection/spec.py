@@ -34,6 +34,10 @@ OPTION_SETTINGS = (ZS_OPT, FS_OPT)
 # What a few-shot prompt becomes when no exemplar fits.
 ZERO_SHOT_TWIN = {FS_OPT: ZS_OPT, FS_NOOPT: ZS_NOOPT}
 
+# The end of the name of an inverted twin: it asks for a task's input from its answer, and is not
+# counted as a task of its own (as in the released collection's list).
+INVERTED = "_input_inversion"
+
 # Raised whenever a change makes the renderer give other text for the same spec and seed.
 RENDERING_VERSION = 1
 
