@@ -25,9 +25,6 @@ FOLDER = config.gin_root() / "sweeps"
 T5_SIZES = [name for name in RECIPES if name.startswith("flan_t5")]
 PALM_SIZES = ["flan_palm_8b", "flan_palm_62b", "flan_palm_540b"]
 T5X = "gs://t5-data/pretrained_models/t5x"
-PALM = "include 'sweeps/task_scaling_palm.gin'\n" + "".join(
-    f"PALM_{name} = '{name.lower()}'\n" for name in ("8B", "62B", "540B")
-)
 SCALING = ["", "scaling_9", "scaling_89", "scaling_282", "scaling_1836"]
 COT = {"": "no finetuning", "non_cot": "without CoT", "cot_only": "CoT only",
        "scaling_1836": "both"}  # fmt: skip
@@ -61,7 +58,11 @@ def swept(tmp_path_factory):
         path = FOLDER / f"{name}.gin"
         if name == "task_scaling_palm":
             path = folder / path.name
-            path.write_text(f"{PALM}PALM_VOCABULARY = 'bytes'\n")
+            starts = {
+                size: {"INITIAL_CHECKPOINT_PATH": size.split("_")[-1], "VOCABULARY": "bytes"}
+                for size in PALM_SIZES
+            }
+            path.write_text(f"include 'sweeps/{path.name}'\nSTARTS = {starts}\n")
         found = sweep_points.declared(str(path))
         return found, sweep_points.points(found, "OUT")
 
@@ -202,9 +203,10 @@ def test_a_published_model_is_asked_in_every_way(swept):
     ]  # fmt: skip
 
 
-def test_palm_is_swept_only_from_the_users_own_paths(tmp_path):
-    with pytest.raises(UsageError, match="PALM_540B(.|\n)*PALM_62B(.|\n)*PALM_8B"):
-        sweep_points.declared(str(FOLDER / "task_scaling_palm.gin"))
+def test_palm_is_swept_only_from_the_users_own_paths():
+    found = sweep_points.declared(str(FOLDER / "task_scaling_palm.gin"))
+    with pytest.raises(UsageError, match="INITIAL_CHECKPOINT_PATH(.|\n)*VOCABULARY"):
+        sweep_points.points(found, "OUT")
 
 
 @pytest.mark.parametrize("name", [*GRIDS, "prompt_settings"])
