@@ -42,6 +42,9 @@ class Point:
     config: str = ""  # all that decides its results, apart from folders: Gin text, code version
     store: str | None = None  # path of the token store it reads; None: it needs none
     is_own_store: bool = True  # the sweep's, not one that the user named
+    steps: range = range(0)  # total steps that it trains, from the first to the last
+    # Whether there is neither a training nor a checkpoint: the model as it is initialized.
+    begins_at_random: bool = False
 
     @property
     def recipe(self) -> str:
@@ -171,7 +174,7 @@ def points(found: jobs.Sweep, out: str) -> list[Point]:
                 f"Sweep.evaluations names {BENCHMARKS!r}, but recipe {point.recipe!r} binds no "
                 "train.benchmarks; add Sweep.gin_files = ['runs/benchmarks.gin']"
             )
-        made.append(dataclasses.replace(point, config=_config_text(point)))
+        made.append(dataclasses.replace(point, **_facts(point)))
         keys.append(_store_key() if point.needs_store else "")
     own = {
         key for point, key in zip(made, keys, strict=True) if key and STORE not in point.given
@@ -245,6 +248,18 @@ def _grid(found: jobs.Sweep) -> dict[str, Sequence[Any]]:
 def _mixture(point: Point) -> str | None:
     """Returns the mixture that the grid gives a point; None if none."""
     return point.macros.get(MIXTURE) or None
+
+
+def _facts(point: Point) -> dict[str, Any]:
+    """Returns what the current configuration, a point's, tells of it."""
+    facts: dict[str, Any] = {"config": _config_text(point)}
+    if point.trains:
+        first = config.bound("TrainConfig", "step_offset") or 0
+        facts["steps"] = range(first, first + config.bound("TrainConfig", "train_steps"))
+    elif point.declared.train:
+        start = config.bound("TrainConfig", "initial_checkpoint_path")
+        facts["begins_at_random"] = not start
+    return facts
 
 
 def _config_text(point: Point) -> str:

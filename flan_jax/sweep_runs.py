@@ -33,19 +33,32 @@ def carry_out(point: Point, folder: Path) -> dict[str, Any]:
     """
     point.configure(point.store or "", str(folder))
     evaluated = point.declared.evaluations
-    model: Model = config.bound("evaluate" if TASKS in evaluated else "infer", "model")
     params, step = None, None  # None: those of CHECKPOINT_PATH
     if point.trains:
         trained = config.configured("train")(operative_config=config.operative)
         params, step = trained.params, trained.step
-    elif point.declared.train and not config.bound("TrainConfig", "initial_checkpoint_path"):
-        params, step = initial_params(model), 0
+    elif point.begins_at_random:
+        params, step = initial_params(_model(point)), 0
     if TASKS in evaluated:
         config.configured("evaluate")(params=params, step=step, out=str(folder))
-    if BENCHMARKS in evaluated:
-        is_saved = point.trains or params is None
-        _ask_benchmarks(folder / sweep.BENCHMARKS_FOLDER, None if is_saved else params, step)
-    return {"num_parameters": num_params(jax.eval_shape(model.init, jax.random.key(0)))}
+    out = folder / sweep.BENCHMARKS_FOLDER
+    if BENCHMARKS in evaluated and not _is_asked(point, out):
+        _ask_benchmarks(out, params if point.begins_at_random else None)
+    return settle(point, folder)
+
+
+def settle(point: Point, folder: Path) -> dict[str, Any]:
+    """Puts in its place what a run that is done left, and returns facts of it.
+
+    Its configuration must be the current one.
+    """
+    keep_last_asked(folder / sweep.BENCHMARKS_FOLDER, point.steps.stop)
+    shapes = jax.eval_shape(_model(point).init, jax.random.key(0))
+    return {"num_parameters": num_params(shapes)}
+
+
+def _model(point: Point) -> Model:
+    return config.bound("evaluate" if TASKS in point.declared.evaluations else "infer", "model")
 
 
 def initial_params(model: Model) -> PyTree:
@@ -55,16 +68,18 @@ def initial_params(model: Model) -> PyTree:
     return jax.jit(model.init)(key)
 
 
-def _ask_benchmarks(out: Path, params: PyTree | None, step: int | None) -> None:
-    """Asks the benchmarks, unless an earlier start or the training did.
+def _is_asked(point: Point, out: Path) -> bool:
+    """Returns whether the benchmarks were asked, by an earlier start or at training's last step."""
+    return keep_last_asked(out, point.steps.stop) or (out / benchmark_jobs.SCORES).is_file()
+
+
+def _ask_benchmarks(out: Path, params: PyTree | None) -> None:
+    """Asks the benchmarks.
 
     Args:
         out: where to keep them.
-        params: the model's; None for those of CHECKPOINT_PATH.
-        step: its total step; None if only the checkpoint tells.
+        params: the model's, before any step; None for those of CHECKPOINT_PATH.
     """
-    if (out / benchmark_jobs.SCORES).is_file() or keep_last_asked(out, step):
-        return
     suite = config.bound("train", "benchmarks")
     if params is None:
         benchmark_jobs.evaluate(config.configured("infer")(), suite, str(out))
@@ -77,11 +92,10 @@ def _ask_benchmarks(out: Path, params: PyTree | None, step: int | None) -> None:
         max_input_length=config.bound("infer", "feature_lengths")["inputs"],
         batch_size=EvalConfig().batch_size,
     )
-    ask(params, step)
-    keep_last_asked(out, step)
+    ask(params, 0)
 
 
-def keep_last_asked(out: Path, step: int | None) -> bool:
+def keep_last_asked(out: Path, step: int) -> bool:
     """Makes what was asked at a step the benchmarks of the run; returns whether there was any."""
     asked = out / f"step_{step}"
     if not (asked / benchmark_jobs.SCORES).is_file():

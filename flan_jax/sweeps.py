@@ -9,28 +9,32 @@ OUT/scores.csv      scores of all runs that are done
 OUT/sweep.json      what the report needs to know of the sweep
 """
 
+import contextlib
 import functools
 import importlib.metadata
 import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import flan_jax
-from flan_jax import jobs, sweep_points, sweep_runs
+from flan_jax import sweep_jobs, sweep_points, sweep_runs
 from flan_jax.core import errors, files
 from flan_jax.core.progress import say
-from flan_jax.scaling import processes, sweep
+from flan_jax.scaling import processes, run_records, sweep
+from flan_jax.scaling.run_records import Run
 from flan_jax.sweep_points import Point
 
 INFO_FILE = "sweep.json"
 _VERSIONS = ("jax", "flax", "optax", "numpy")
 
 
-def run(gin_file: str, out: str, *, parallel: int = 1, cores: int | None = None) -> None:
+def run(
+    gin_file: str, out: str, *, parallel: int = 1, cores: int | None = None, retries: int = 0
+) -> None:
     """Builds the store, carries out every run that is not done, and gathers the scores.
 
     Args:
@@ -41,48 +45,26 @@ def run(gin_file: str, out: str, *, parallel: int = 1, cores: int | None = None)
         cores: processor cores for each run; None: an equal share of those there are. The number of
             cores changes the order of floating-point sums, and so the last digits of losses; with
             the same number the scores are the same bytes, however many runs go at a time.
+        retries: how often at most a run is begun again whose process died.
 
     Raises:
         UsageError: the sweep or a recipe is misconfigured, or another sweep is in this folder.
         IncompleteError: some runs failed; the others are done.
         PreemptedError: asked to stop.
     """
-    start = time.monotonic()
-    found = sweep_points.declared(gin_file)
     shares = processes.core_shares(parallel, cores)
     own_process = parallel > 1 or cores is not None
-    with files.locked(out, "sweep"):
-        points = sweep_points.points(found, out)
-        sweep_points.build_stores(points)
-        build_s = time.monotonic() - start
-        runs = sweep_points.runs(points)
-        info_path = Path(out) / INFO_FILE
-        before = files.read_json(info_path) if info_path.is_file() else {}
-        facts = _facts(found, points) | {
-            "build_s": before.get("build_s") or round(build_s, 1),
-            "parallel": parallel,
-            "cores_per_run": len(shares[0]) if own_process else os.cpu_count(),
-        }
-
-        def write_info(num_ended: int) -> None:
-            wall_s = before.get("wall_s", 0.0) + (time.monotonic() - start if num_ended else 0.0)
-            files.write_json(
-                info_path,
-                facts | {"wall_s": round(wall_s, 1), "runs": _described(out, runs, points)},
-            )
-
+    with _locked(gin_file, out) as found:
         if own_process:
-            execute = sweep.in_processes(
-                functools.partial(_command_of, gin_file, out),
-                num=parallel,
-                cores=cores,
-            )
+            command = functools.partial(_command_of, gin_file, out)
+            execute = sweep.in_processes(command, num=parallel, cores=cores, retries=retries)
         else:
-            by_name = {run.name: point for run, point in zip(runs, points, strict=True)}
             execute = sweep.in_turn(
-                lambda run, folder: sweep_runs.carry_out(by_name[run.name], folder)
+                lambda run, folder: sweep_runs.carry_out(found.points[run.name], folder)
             )
-        sweep.run_sweep(runs=runs, out=out, execute=execute, on_change=write_info)
+        found.facts["parallel"] = parallel
+        found.facts["cores_per_run"] = len(shares[0]) if own_process else os.cpu_count()
+        sweep.run_sweep(runs=found.runs, out=out, execute=execute, on_change=found.write_info)
 
 
 def run_only(gin_file: str, out: str, name: str) -> None:
@@ -93,69 +75,148 @@ def run_only(gin_file: str, out: str, name: str) -> None:
         FlanError: it failed.
         PreemptedError: asked to stop.
     """
-    points = sweep_points.points(sweep_points.declared(gin_file), out)
-    if not sweep_points.are_built(points):
+    planned = {run.name: (run, point) for run, point in plan(gin_file, out)}
+    if not sweep_points.are_built([point for _, point in planned.values()]):
         raise errors.UsageError(f"no store in {out}; run the whole sweep once, which builds it")
-    runs = {run.name: (run, p) for run, p in zip(sweep_points.runs(points), points, strict=True)}
-    if name not in runs:
-        raise errors.unknown_name("run", name, runs, f"(of {gin_file}; --dry_run lists them)")
-    run, point = runs[name]
+    if name not in planned:
+        raise errors.unknown_name("run", name, planned, f"(of {gin_file}; --dry_run lists them)")
+    run, point = planned[name]
     message = sweep.attempt(out, run, lambda _, folder: sweep_runs.carry_out(point, folder))
     if message:
         raise errors.FlanError(message)
     say(f"sweep: {name} is done")
 
 
+def plan(gin_file: str, out: str) -> list[tuple[Run, Point]]:
+    """Returns every run of a sweep with how it is configured; builds and runs nothing.
+
+    Raises:
+        UsageError: the sweep or a recipe is misconfigured.
+    """
+    points = sweep_points.points(sweep_points.declared(gin_file), out)
+    return list(zip(sweep_points.runs(points), points, strict=True))
+
+
 def status(gin_file: str, out: str) -> str:
     """Returns the table of a sweep's runs and how far each is; builds and runs nothing."""
-    points = sweep_points.points(sweep_points.declared(gin_file), out)
-    runs = sweep_points.runs(points)
-    if not sweep_points.are_built(points):
-        return "\n".join(f"{run.name}  pending" for run in runs)
-    return sweep.status_table(out, runs)
+    planned = plan(gin_file, out)
+    steps = {run.name: point.steps for run, point in planned}
+    return run_records.table(out, [run for run, _ in planned], steps)
 
 
-def _facts(found: jobs.Sweep, points: Sequence[Point]) -> dict[str, Any]:
-    """Returns what `sweep.json` says of the sweep as a whole."""
-    return {
-        "title": found.title,
-        "subject": found.subject,
-        "about": list(found.about),
-        "metric": found.metric,
-        "figures": list(found.figures),
-        "selection": found.selection,
-        "sizes": list(found.recipes),
-        "config": "\n".join({point.recipe: point.config for point in reversed(points)}.values()),
-        "machine": _machine(),
-        "versions": {"flan_jax": flan_jax.__version__, **_library_versions()},
-    }
+def write_job_specs(gin_file: str, out: str, path: str) -> int:
+    """Writes a job for every run that is not done, after building the store that they read.
+
+    Args:
+        gin_file: binds `Sweep`.
+        out: the sweep's folder.
+        path: of the JSON file to write.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        UsageError: as of `run`.
+    """
+    with _locked(gin_file, out) as found:
+        found.write_info(0)
+        specs = sweep_jobs.specs(gin_file, out, found.runs, list(found.points.values()))
+        files.write_json(path, specs)
+    return len(specs)
 
 
-def _command_of(gin_file: str, out: str, run: sweep.Run) -> list[str]:
+def gather(gin_file: str, out: str) -> None:
+    """Marks as done the runs that jobs did elsewhere, and gathers the scores of all.
+
+    Raises:
+        UsageError: as of `run`.
+        IncompleteError: some runs are not done, or what is in their folders is not theirs.
+    """
+    missing = {}
+    with _locked(gin_file, out) as found:
+        for run in found.runs:
+            point, folder = found.points[run.name], Path(out) / run.name
+            if run_records.status(out, run)["status"] == run_records.DONE:
+                continue
+            fault = sweep_jobs.unfinished(point, folder)
+            if fault:
+                missing[run.name] = fault
+            else:
+                facts = sweep_runs.settle(point, folder)
+                run_records.record(out, run, run_records.DONE, facts=facts)
+                say(f"sweep: {run.name} is done")
+        sweep.gather(out, found.runs)
+        found.write_info(0)
+        say(run_records.table(out, found.runs))
+    if missing:
+        raise errors.IncompleteError(
+            f"{len(missing)} of {len(found.runs)} runs in {out} are not done: "
+            + "; ".join(f"{name}: {fault}" for name, fault in missing.items())
+        )
+
+
+class _Locked:
+    """A sweep whose stores are built and whose folder is held."""
+
+    def __init__(self, gin_file: str, out: str):
+        self._start, self._path = time.monotonic(), Path(out) / INFO_FILE
+        declared = sweep_points.declared(gin_file)
+        points = sweep_points.points(declared, out)
+        sweep_points.build_stores(points)
+        build_s = round(time.monotonic() - self._start, 1)
+        self._out, self.runs = out, sweep_points.runs(points)
+        self.points = {run.name: point for run, point in zip(self.runs, points, strict=True)}
+        before = files.read_json(self._path) if self._path.is_file() else {}
+        self._wall_s = before.get("wall_s", 0.0)
+        configs = {point.recipe: point.config for point in reversed(points)}
+        self.facts = {
+            "title": declared.title,
+            "subject": declared.subject,
+            "about": list(declared.about),
+            "metric": declared.metric,
+            "figures": list(declared.figures),
+            "selection": declared.selection,
+            "sizes": list(declared.recipes),
+            "build_s": before.get("build_s") or build_s,
+            "parallel": before.get("parallel"),  # None where jobs elsewhere did the runs
+            "cores_per_run": before.get("cores_per_run"),
+            "config": "\n".join(configs.values()),
+            "machine": _machine(),
+            "versions": {"flan_jax": flan_jax.__version__, **_library_versions()},
+        }
+
+    def write_info(self, num_ended: int) -> None:
+        """Writes `sweep.json`; time counts once a run has ended."""
+        wall_s = self._wall_s + (time.monotonic() - self._start if num_ended else 0.0)
+        runs = [_described(self._out, run, self.points[run.name]) for run in self.runs]
+        files.write_json(self._path, self.facts | {"wall_s": round(wall_s, 1), "runs": runs})
+
+
+@contextlib.contextmanager
+def _locked(gin_file: str, out: str) -> Iterator[_Locked]:
+    sweep_points.declared(gin_file)  # what is wrong there makes no folder
+    with files.locked(out, "sweep"):
+        yield _Locked(gin_file, out)
+
+
+def _command_of(gin_file: str, out: str, run: Run) -> list[str]:
     """Returns the command that carries out one run and ends with this process."""
     command = [sys.executable, "-P", "-m", "flan_jax", "sweep", gin_file, "--out", out]
     return [*command, "--only", run.name, "--stop_with_stdin"]
 
 
-def _described(
-    out: str, runs: Sequence[sweep.Run], points: Sequence[Point]
-) -> list[dict[str, Any]]:
-    """Returns what the report needs to know of each run."""
-    described = []
-    for run, point in zip(runs, points, strict=True):
-        state = sweep.status(out, run)
-        described.append(
-            {
-                "name": run.name,
-                "size": point.recipe,
-                "settings": dict(run.settings),
-                "status": state["status"],
-                "duration_s": state["duration_s"],
-                "num_parameters": state["facts"].get("num_parameters"),
-                "compute": state["facts"].get("compute"),
-            }
-        )
-    return described
+def _described(out: str, run: Run, point: Point) -> dict[str, Any]:
+    """Returns what the report needs to know of a run."""
+    state = run_records.status(out, run)
+    return {
+        "name": run.name,
+        "size": point.recipe,
+        "settings": dict(run.settings),
+        "status": state["status"],
+        "duration_s": state["duration_s"],
+        "num_parameters": state["facts"].get("num_parameters"),
+        "compute": state["facts"].get("compute"),
+    }
 
 
 def _library_versions() -> dict[str, str]:

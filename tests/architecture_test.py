@@ -44,6 +44,7 @@ LEVELS = {
     "flan_jax.harness": 7,
     "flan_jax.config": 7,
     "flan_jax.sweeps": 8,
+    "flan_jax.sweep_jobs": 8,
     "flan_jax.sweep_points": 8,
     "flan_jax.sweep_runs": 8,
     "flan_jax.reporting": 8,

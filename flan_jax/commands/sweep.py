@@ -7,6 +7,13 @@ retries what failed. All scores are gathered in OUT/scores.csv. Draw them with f
 
     flan-jax sweep gin/sweeps/mini_task_scaling.gin --out runs/mini_task_scaling
     flan-jax sweep gin/sweeps/mini_study.gin --out runs/mini_study --parallel 2
+    flan-jax sweep gin/sweeps/mini_study.gin --out runs/mini_study --status
+
+Runs may be done elsewhere: --job_specs FILE writes each one's commands, which a job carries out
+verbatim where these folders and Gin files are, and --gather takes in what the jobs left.
+
+Exit codes: 0 all runs are done, 2 the sweep is misconfigured, 4 some runs failed or are not done
+and the rest is, 75 stopped and saved.
 """
 
 import argparse
@@ -37,9 +44,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "same bytes for any N",
     )
     parser.add_argument(
+        "--retries",
+        type=arguments.at_least(0),
+        default=2,
+        metavar="N",
+        help="how often a run is begun again whose process died: killed, out of memory, preempted "
+        "(default: 2); one that fails of itself is not. In this process none can die alone",
+    )
+    instead = parser.add_argument_group("instead of running all").add_mutually_exclusive_group()
+    instead.add_argument(
         "--dry_run", action="store_true", help="print the runs and how far they are; run nothing"
     )
-    parser.add_argument("--only", metavar="RUN", help="carry out this one run, in this process")
+    instead.add_argument(
+        "--status",
+        action="store_true",
+        help="print how far each run is, with the time that its steps will take; run nothing",
+    )
+    instead.add_argument("--only", metavar="RUN", help="carry out this one run, in this process")
+    instead.add_argument(
+        "--job_specs",
+        metavar="FILE",
+        help="build the token store, and write as JSON the commands of every run that is not done",
+    )
+    instead.add_argument(
+        "--gather",
+        action="store_true",
+        help="mark as done the runs that jobs have done, and gather their scores",
+    )
     parser.add_argument(
         "--stop_with_stdin",
         action="store_true",
@@ -49,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs what is not done."""
-    if args.only and (args.parallel > 1 or args.cores or args.dry_run):
+    if args.only and (args.parallel > 1 or args.cores):
         raise errors.UsageError("--only carries out one run here: give it alone")
     if args.stop_with_stdin:
         from flan_jax.scaling import processes
@@ -59,10 +90,17 @@ def run(args: argparse.Namespace) -> None:
 
     out = args.out or str(Path("runs", Path(args.sweep).stem))
     files.check_folder(out, "--out")
-    if args.dry_run:
+    if args.dry_run or args.status:
         print(sweeps.status(args.sweep, out))
     elif args.only:
         sweeps.run_only(args.sweep, out, args.only)
+    elif args.job_specs:
+        files.check_file(args.job_specs, "--job_specs")
+        num = sweeps.write_job_specs(args.sweep, out, args.job_specs)
+        say(f"sweep: {num} job(s) in {args.job_specs}; when they are done: --gather")
+    elif args.gather:
+        sweeps.gather(args.sweep, out)
+        say(f"sweep: done; draw it with: flan-jax report {out}")
     else:
-        sweeps.run(args.sweep, out, parallel=args.parallel, cores=args.cores)
+        sweeps.run(args.sweep, out, parallel=args.parallel, cores=args.cores, retries=args.retries)
         say(f"sweep: done; draw it with: flan-jax report {out}")

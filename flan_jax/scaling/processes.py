@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from flan_jax.core import errors
@@ -48,6 +48,11 @@ class Ending:
     code: int  # exit code; minus the signal's number if one ended it
     duration_s: float
 
+    @property
+    def died(self) -> bool:
+        """Whether it was ended from outside, before it was done or had failed."""
+        return self.code < 0 or self.code == errors.EXIT_PREEMPTED
+
     def __str__(self) -> str:
         if self.code < 0:
             hint = " (out of memory?)" if -self.code == signal.SIGKILL else ""
@@ -57,7 +62,12 @@ class Ending:
 
 
 def run_all(
-    commands: Sequence[Command], *, num: int, cores: int | None = None, what: str
+    commands: Sequence[Command],
+    *,
+    num: int,
+    cores: int | None = None,
+    what: str,
+    again: Callable[[Ending], bool] = lambda _: False,
 ) -> Generator[Ending, None, None]:
     """Carries out all commands, `num` at a time, in order; yields each as it ends.
 
@@ -68,6 +78,8 @@ def run_all(
         num: how many at a time.
         cores: processor cores of each; None: an equal share, at least one.
         what: stands before the lines that this prints.
+        again: whether a command that ended so is carried out once more, after those that wait,
+            instead of yielded. Where memory ran out, fewer are beside it then.
 
     Raises:
         PreemptedError: SIGTERM came; all commands were stopped.
@@ -96,7 +108,11 @@ def run_all(
                     del running[slot]
                     child.close()
                     duration_s = time.monotonic() - child.start
-                    yield Ending(command=child.command, code=code, duration_s=duration_s)
+                    ending = Ending(command=child.command, code=code, duration_s=duration_s)
+                    if not asked.is_set() and again(ending):
+                        waiting.insert(0, child.command)
+                    else:
+                        yield ending
 
 
 def core_shares(num: int, cores: int | None = None) -> list[tuple[int, ...]]:

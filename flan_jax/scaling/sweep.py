@@ -20,7 +20,6 @@ import hashlib
 import itertools
 import os
 import re
-import socket
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -31,25 +30,24 @@ from flan_jax.core import errors, files
 from flan_jax.core.progress import Progress, say
 from flan_jax.evals import scores as scores_lib
 from flan_jax.scaling import processes
+from flan_jax.scaling.run_records import (
+    DONE,
+    FAILED,
+    PENDING,
+    PREEMPTED,
+    RUNNING,
+    STALE,
+    Run,
+    record,
+    status,
+    table,
+)
 
-PENDING, RUNNING, DONE, FAILED = "pending", "running", "done", "failed"
-PREEMPTED, INTERRUPTED, STALE = "preempted", "interrupted", "stale"
 SCORES_FILE = "scores.csv"
 EVAL_FOLDER, BENCHMARKS_FOLDER = "eval", "benchmarks"  # in a run's, as jobs.py names them
-RUN_FILE = "run.json"
 LOG_FILE = "log.txt"  # what the process of a run said
 _LOCKS = ".locks"
 _MAX_NAME = 100
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Run:
-    """One point of a grid."""
-
-    name: str  # also its folder's name
-    macros: tuple[tuple[str, Any], ...]  # Gin macro -> value, in the grid's order
-    settings: tuple[tuple[str, str], ...]  # column -> value, as the result table shows them
-    config: str = ""  # all else that decides the result: Gin text, code version
 
 
 # Does a run in its folder; returns facts to keep beside its status.
@@ -160,7 +158,7 @@ def run_sweep(
     for run in runs:
         state = status(out, run)
         if state["status"] == PENDING:
-            _record(out, run, PENDING)
+            record(out, run, PENDING)
         if state["status"] == DONE:
             say(f"sweep: {run.name} is done, skipped")
         elif state["status"] == STALE:
@@ -187,7 +185,7 @@ def run_sweep(
                 say(f"sweep: {run.name} is done: {_means(out / run.name)}")
             rows = gathered(num_ended)
             progress.advance(note=run.name)
-    say(status_table(out, runs))
+    say(table(out, runs))
     if failures:
         raise errors.IncompleteError(
             f"{len(failures)} of {len(runs)} runs in {out} failed, the rest is done: "
@@ -214,7 +212,7 @@ def in_turn(run_one: RunOne) -> Execute:
 
 
 def in_processes(
-    command: Callable[[Run], Sequence[str]], *, num: int, cores: int | None = None
+    command: Callable[[Run], Sequence[str]], *, num: int, cores: int | None = None, retries: int = 0
 ) -> Execute:
     """Returns how to carry out `num` runs at a time, each by a command of its own.
 
@@ -222,19 +220,31 @@ def in_processes(
         command: gives the one that will `attempt` a run.
         num: how many at a time.
         cores: processor cores for each; None: an equal share of those there are.
+        retries: how often at most a run is begun again whose process died: by a signal, as where
+            memory runs out, or preempted while the sweep is not. One that fails of itself is not.
     """
 
     def execute(out: Path, runs: Sequence[Run]) -> Endings:
         by_name = {run.name: run for run in runs}
         for run in runs:  # so that a failure found afterwards is one of this attempt
-            _record(out, run, PENDING)
+            record(out, run, PENDING)
         commands = [
             processes.Command(
                 name=run.name, argv=tuple(command(run)), log=out / run.name / LOG_FILE
             )
             for run in runs
         ]
-        ended = processes.run_all(commands, num=num, cores=cores, what="sweep")
+        left = dict.fromkeys(by_name, retries)
+
+        def again(ending: processes.Ending) -> bool:
+            name = ending.command.name
+            if not ending.died or not left[name] or status(out, by_name[name])["status"] == DONE:
+                return False
+            left[name] -= 1
+            say(f"sweep: {name}: {ending}; begun again, {left[name]} more times at most")
+            return True
+
+        ended = processes.run_all(commands, num=num, cores=cores, what="sweep", again=again)
         with contextlib.closing(ended):
             for ending in ended:
                 run = by_name[ending.command.name]
@@ -255,18 +265,18 @@ def attempt(out: str | os.PathLike, run: Run, run_one: RunOne) -> str:
     trace = folder / "error.txt"
     start = time.monotonic()
 
-    def record(state: str, message: str = "", facts: Mapping[str, Any] | None = None) -> None:
-        _record(out, run, state, message, round(time.monotonic() - start, 1), facts)
+    def note(state: str, message: str = "", facts: Mapping[str, Any] | None = None) -> None:
+        record(out, run, state, message, round(time.monotonic() - start, 1), facts)
 
     # Not in the run's folder: training locks that one itself.
     with files.locked(out / _LOCKS / run.name, "run"):
-        record(RUNNING)
+        note(RUNNING)
         try:
             facts = run_one(run, folder)
             if not score_tables(folder):
                 raise errors.FlanError(f"{run.name} ended without writing {folder / SCORES_FILE}")
         except (errors.PreemptedError, KeyboardInterrupt):
-            record(PREEMPTED, "stopped; the same command goes on")
+            note(PREEMPTED, "stopped; the same command goes on")
             raise
         except Exception as error:  # one run must not end the others: kept in error.txt
             message = " ".join(str(error).split()) or type(error).__name__
@@ -274,10 +284,10 @@ def attempt(out: str | os.PathLike, run: Run, run_one: RunOne) -> str:
                 message = f"{type(error).__name__}: {message} (stack trace in {trace})"
             with files.atomic_open(trace) as file:
                 file.write(traceback.format_exc())
-            record(FAILED, message)
+            note(FAILED, message)
             return message
         trace.unlink(missing_ok=True)
-        record(DONE, facts=facts)
+        note(DONE, facts=facts)
     return ""
 
 
@@ -318,52 +328,10 @@ def gather(out: str | os.PathLike, runs: Sequence[Run]) -> list[scores_lib.Score
     return rows
 
 
-def status(out: str | os.PathLike, run: Run) -> dict[str, Any]:
-    """Returns `status`, `message`, `duration_s` and `facts` of a run, from its `run.json`.
-
-    The status is one of: `pending`, nobody began it; `running`; `interrupted`, its process is gone;
-    `preempted`, it was stopped; `failed`; `done`; `stale`, begun with another configuration.
-    """
-    path = Path(out) / run.name / RUN_FILE
-    record = files.read_json(path) if path.is_file() else {"status": PENDING}
-    if record["status"] == PENDING:
-        return {"status": PENDING, "message": "", "duration_s": None, "facts": {}}
-    if record["config_hash"] != config_hash(run):
-        message = f"begun with another configuration; delete {path.parent} or choose another folder"
-        return record | {"status": STALE, "message": message}
-    if record["status"] == RUNNING:
-        if _is_gone(record["process"]):
-            return record | {"status": INTERRUPTED, "message": "its process is gone"}
-        return record | {"duration_s": round(time.time() - record["time"], 1)}
-    return record
-
-
-def status_table(out: str | os.PathLike, runs: Sequence[Run]) -> str:
-    """Returns the state of all runs as aligned text, one line a run."""
-    lines = [("run", "status", "time", "message")]
-    for run in runs:
-        record = status(out, run)
-        duration = record.get("duration_s")
-        shown = "" if duration is None else f"{duration:.1f} s"
-        lines.append((run.name, record["status"], shown, record.get("message", "")))
-    widths = [max(len(line[column]) for line in lines) for column in range(3)]
-    widths.append(0)
-    padded = (
-        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
-    )
-    return "\n".join("  ".join(cells).rstrip() for cells in padded)
-
-
-def config_hash(run: Run) -> str:
-    """Returns the hash of all that decides a run's results."""
-    text = files.dumps({"macros": [[k, repr(v)] for k, v in run.macros], "config": run.config})
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _settle(out: Path, run: Run, ending: processes.Ending) -> str:
     """Returns "" or what went wrong with a run whose process ended; records what it could not."""
     state = status(out, run)
-    if state["status"] == DONE and ending.code == 0:
+    if state["status"] == DONE:  # also where its process died afterwards
         return ""
     if state["status"] == FAILED:
         return state["message"]
@@ -371,46 +339,8 @@ def _settle(out: Path, run: Run, ending: processes.Ending) -> str:
         return f"{ending}; stopped and saved"
     message = f"{ending}; its log is {ending.command.log}"
     if state["status"] != RUNNING:  # that would be of another process, which holds the run
-        _record(out, run, FAILED, message, round(ending.duration_s, 1))
+        record(out, run, FAILED, message, round(ending.duration_s, 1))
     return message
-
-
-def _record(
-    out: Path,
-    run: Run,
-    state: str,
-    message: str = "",
-    duration_s: float | None = None,
-    facts: Mapping[str, Any] | None = None,
-) -> None:
-    files.write_json(
-        out / run.name / RUN_FILE,
-        {
-            "name": run.name,
-            "macros": {name: repr(value) for name, value in run.macros},
-            "settings": dict(run.settings),
-            "config_hash": config_hash(run),
-            "status": state,
-            "message": message,
-            "duration_s": duration_s,
-            "facts": dict(facts or {}),
-            "time": time.time(),
-            "process": {"id": os.getpid(), "host": socket.gethostname()},
-        },
-    )
-
-
-def _is_gone(process: Mapping[str, Any]) -> bool:
-    """Returns whether a process has ended; False where this machine cannot know."""
-    if process["host"] != socket.gethostname():
-        return False
-    try:
-        os.kill(process["id"], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
 
 
 def _means(folder: Path) -> str:

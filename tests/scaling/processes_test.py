@@ -158,3 +158,25 @@ def test_no_process_outlives_its_parent_and_each_may_save(sent, code, tmp_path):
         pid = int((tmp_path / f"{name}.pid").read_text())
         wait_for(lambda pid=pid: is_gone(pid))
         assert (tmp_path / f"{name}.stopped").exists()
+
+
+def test_what_died_is_carried_out_again_after_those_that_wait(tmp_path):
+    once = """
+        import os, pathlib, sys
+        with open(pathlib.Path(sys.argv[1]) / "order", "a") as file:
+            file.write(sys.argv[2])
+        if (pathlib.Path(sys.argv[1]) / "order").read_text().count(sys.argv[2]) == 1:
+            os.kill(os.getpid(), 9) if sys.argv[2] == "a" else sys.exit(75)
+    """
+    commands = [command(tmp_path, name, once) for name in "ab"]
+    commands += [command(tmp_path, "c", "import sys; sys.exit(1)")]
+    asked = []
+
+    def again(ending):
+        asked.append((ending.command.name, ending.code, ending.died))
+        return ending.died
+
+    endings = list(processes.run_all(commands, num=1, what="test", again=again))
+    assert [(e.command.name, e.code) for e in endings] == [("c", 1), ("a", 0), ("b", 0)]
+    assert asked[:3] == [("a", -9, True), ("b", 75, True), ("c", 1, False)]
+    assert (tmp_path / "order").read_text() == "abab"

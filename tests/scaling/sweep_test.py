@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flan_jax.core import errors, files
 from flan_jax.evals import scores as scores_lib
-from flan_jax.scaling import sweep
+from flan_jax.scaling import run_records, sweep
 
 GRID = {"MIXTURE": ["mini_4", "mini_8"], "SEED": [0, 1]}
 
@@ -145,7 +145,7 @@ def test_preemption_ends_the_sweep_at_once_and_the_run_is_taken_up_again(tmp_pat
     with pytest.raises(errors.PreemptedError):
         sweep.run_sweep(runs=runs, out=tmp_path, execute=sweep.in_turn(first))
     assert first.called == [run.name for run in runs[:2]]
-    table = sweep.status_table(tmp_path, runs)
+    table = run_records.table(tmp_path, runs)
     assert [line.split()[1] for line in table.splitlines()] == [
         "status", "done", "preempted", "pending", "pending"
     ]  # fmt: skip
