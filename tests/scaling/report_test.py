@@ -142,8 +142,8 @@ def test_the_same_report_gives_the_same_bytes(report, made, tmp_path):
     again = report_lib.write_report(report, tmp_path)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [
-        "losses.png", "losses.svg", "report.html", "scores_table.csv", "scores_table.md",
-        "task_scaling.png", "task_scaling.svg",
+        "losses.pdf", "losses.png", "losses.svg", "report.html", "scores_table.csv",
+        "scores_table.md", "task_scaling.pdf", "task_scaling.png", "task_scaling.svg",
     ]  # fmt: skip
     for name in names:
         assert (tmp_path / name).read_bytes() == (made.page.parent / name).read_bytes()
