@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.core import errors
+from flan_jax.evals import normalized
 from flan_jax.evals import scores as scores_lib
 from flan_jax.paper import results
 from flan_jax.scaling import figures
@@ -25,7 +26,10 @@ from flan_jax.scaling import figures
 TITLES = {
     "held_in": "Held-in tasks",
     "held_out_combination": "Held-out combinations",
+    "held_out_combination_few_shot": "Held-out combinations, few-shot",
+    "held_out_combination_cot": "Held-out combinations, with rationale",
     "held_out_skill": "Held-out skills",
+    "held_out_skill_few_shot": "Held-out skills, few-shot",
 }
 """How groups of tasks are called in figures and tables; other groups by their own name."""
 
@@ -34,6 +38,7 @@ METRIC_TITLES = {
     "accuracy": "Accuracy",
     "rouge_l": "ROUGE-L",
     "token_f1": "Token F1",
+    normalized.NAME: "Normalized average",
 }
 
 
@@ -66,14 +71,35 @@ class Curve:
 
 
 def benchmark_title(name: str) -> str:
-    """Returns a group's name for people."""
-    return TITLES.get(name, name.replace("_", " ").capitalize())
+    """Returns the name of a group or benchmark for people.
+
+    Example:
+        >>> benchmark_title("held_in"), benchmark_title("bbh_zero_shot_cot")
+        ('Held-in tasks', 'BBH, zero-shot CoT')
+    """
+    base, form = base_and_form(name)
+    title = TITLES.get(base, base.replace("_", " ").capitalize())
+    return f"{title}, {form}" if form else title
+
+
+def base_and_form(name: str) -> tuple[str, str]:
+    """Returns what is asked, and how where the end of the name says that.
+
+    Example:
+        >>> base_and_form("held_out_skill_few_shot"), base_and_form("mmlu_cot")
+        (('held_out_skill', 'few-shot'), ('mmlu_cot', ''))
+    """
+    for end, form in FORMS.items():
+        if name not in TITLES and name.endswith(end):
+            return name.removesuffix(end), form
+    return name, ""
 
 
 def benchmark_order(name: str) -> tuple[int, str]:
-    """Returns a sort key: held-in, the held-out groups, then other groups by name."""
+    """Returns a sort key: held-in, the held-out groups, the paper's benchmarks, others by name."""
     known = list(TITLES)
-    return (known.index(name) if name in known else len(known), name)
+    base, _ = base_and_form(name)
+    return (known.index(base) if base in known else len(known), name)
 
 
 def metric_title(name: str) -> str:
