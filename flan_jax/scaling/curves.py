@@ -26,12 +26,23 @@ from flan_jax.scaling import figures
 TITLES = {
     "held_in": "Held-in tasks",
     "held_out_combination": "Held-out combinations",
-    "held_out_combination_few_shot": "Held-out combinations, few-shot",
-    "held_out_combination_cot": "Held-out combinations, with rationale",
     "held_out_skill": "Held-out skills",
-    "held_out_skill_few_shot": "Held-out skills, few-shot",
+    **results.BENCHMARKS,
+    f"{normalized.NAME}_direct": "Normalized average, direct",
+    f"{normalized.NAME}_cot": "Normalized average, CoT",
+    "gsm8k": "GSM8K",
 }
-"""How groups of tasks are called in figures and tables; other groups by their own name."""
+"""How groups of tasks and benchmarks are called in figures and tables; others by their name."""
+
+FORMS = {
+    "_self_consistency": "self-consistency",
+    "_zero_shot_cot": "zero-shot CoT",
+    "_zero_shot": "zero-shot",
+    "_few_shot": "few-shot",
+    "_direct": "direct",
+    "_cot": "with rationale",
+}
+"""What the end of a name says of how the same tasks are asked; a longer end comes first."""
 
 METRIC_TITLES = {
     "exact_match": "Exact match",
