@@ -12,13 +12,14 @@ import seqio
 
 import gin
 import tasks.mixtures  # noqa: F401 - registers
-from flan_jax import config, main, sweep_points
+from flan_jax import config, main, sweep_jobs, sweep_points
 from flan_jax.collection import registry, subsets
 from flan_jax.core.errors import UsageError
-from flan_jax.evals import benchmark, normalized
+from flan_jax.evals import benchmark, normalized, scores
 from flan_jax.paper import finetuning, flan_collection, results
 from tasks import paper
 from tasks.evals import benchmarks
+from tests import toy_benchmarks
 from tests.recipes_test import RECIPES
 
 FOLDER = config.gin_root() / "sweeps"
@@ -153,6 +154,18 @@ def test_tasks_are_counted_as_the_paper_counts_them(swept, name, point):
     assert num == point + surplus < len(names)
 
 
+@pytest.mark.parametrize("name", [*GRIDS, "prompt_settings"])
+def test_each_run_may_be_a_job(swept, name):
+    for point in swept(name)[1]:
+        [command] = sweep_jobs.commands(point, "RUN")
+        program, subcommand, *argv = command
+        assert (program, subcommand) == ("flan-jax", "train" if point.trains else "eval")
+        bindings = [arg for arg in argv if arg.startswith("--gin.")]
+        others = [arg for arg in argv if not arg.startswith("--gin.")]
+        main.build_parser(subcommand).parse_args([subcommand, *others])
+        assert bindings
+
+
 @pytest.mark.parametrize("name", ["task_scaling", "task_scaling_palm", "size_scaling",
                                   "cot_ablation"])  # fmt: skip
 def test_runs_are_judged_by_the_normalized_average_as_in_the_paper(swept, name):
@@ -165,6 +178,7 @@ def test_runs_are_judged_by_the_normalized_average_as_in_the_paper(swept, name):
         asked = {each.name for each in benchmark.choose(suite.benchmarks)}
         assert asked == set(normalized.NUM_SUBTASKS) == set(benchmarks.PAPER)
         assert suite.num_examples is None  # only whole benchmarks make an average
+        assert (suite.data, suite.model_name) == ("benchmark_files", point.recipe)
 
 
 def test_the_ablation_of_methods_is_asked_what_was_published(swept):
@@ -250,6 +264,42 @@ def test_headers_expect_what_the_tables_have():
     shown = ", ".join(map(str, published[:5]))
     assert f"{shown} in this order, and {published[5]} at the end" in header("mixture_ablation")
     xl = next(row for row in rows if row.model == "Flan-T5-XL")
-    scores = (xl.score(name) for name in ("mmlu", "mmlu_cot", "bbh", "bbh_cot"))
-    expected = "MMLU {}, with CoT {}, BBH {}, with CoT {}".format(*scores)
+    found = (xl.score(name) for name in ("mmlu", "mmlu_cot", "bbh", "bbh_cot"))
+    expected = "MMLU {}, with CoT {}, BBH {}, with CoT {}".format(*found)
     assert expected in header("prompt_settings")
+
+
+# Six runs of a micro model: half a minute, most of it compiling.
+@pytest.mark.slow
+def test_a_sweep_of_benchmarks_in_miniature_gives_rows_and_a_figure(tmp_path):
+    """As task_scaling.gin is made: benchmarks alone, no finetuning beside two mixtures."""
+    data = toy_benchmarks.write(tmp_path / "data")
+    extra = tmp_path / "extra.gin"
+    extra.write_text(
+        "include 'runs/benchmarks.gin'\nBENCHMARKS = ('toy',)\nBENCHMARK_EXAMPLES = 3\n"
+        f"BENCHMARKS_DATA = '{data}'\nSuiteConfig.module_imports = ('tests.toy_benchmarks',)\n"
+        "SuiteConfig.ways = 'rank'\nTASK_FEATURE_LENGTHS = {'inputs': 192, 'targets': 32}\n"
+    )
+    grid = {
+        "MIXTURE_OR_TASK_NAME": ["", "mini_4", "mini_8"], "SEED": [0, 1], "TRAIN_STEPS": [2],
+        "WARMUP_STEPS": [1], "EVAL_PERIOD": [2], "BUILD_MIXTURE": ["mini_8"],
+        "BUILD_SUBMIXTURES": [("mini_4",)], "build.limit": [6],
+    }  # fmt: skip
+    gin_file, out = tmp_path / "trial.gin", tmp_path / "out"
+    gin_file.write_text(
+        "Sweep.title = 'A trial'\nSweep.recipes = ['mini_micro']\nSweep.metric = 'accuracy'\n"
+        f"Sweep.evaluations = ['benchmarks']\nSweep.gin_files = ['{extra}']\n"
+        f"Sweep.grid = {grid}\n"
+    )
+    assert main.main(["sweep", str(gin_file), "--out", str(out)]) == 0
+    rows = [r for r in scores.read_scores(out / "scores.csv") if r.subtask == scores.MEAN]
+    found = {(r.settings["num_tasks"], r.settings["seed"], r.step) for r in rows}
+    assert found == {("0", seed, 0) for seed in "01"} | {
+        (num, seed, 2) for num in "48" for seed in "01"
+    }
+    assert main.main(["report", str(out)]) == 0
+    table = (out / "report" / "scores_table.md").read_text(encoding="utf-8")
+    for num in "048":
+        seeds = [r.value for r in rows if (r.settings["num_tasks"], r.metric) == (num, "accuracy")]
+        assert len(seeds) == 2 and f" {sum(seeds) / 2:.1f} " in table
+    assert (out / "report" / "task_scaling.png").is_file()
