@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sweeps through the command line: names, side by side, failures, kills, stops, and the report."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -208,6 +210,39 @@ def test_a_killed_run_is_told_and_the_same_command_retries_it(begin, tmp_path, s
     assert {row.settings["seed"] for row in scores_lib.read_scores(out / "scores.csv")} == {
         "0", "1"
     }  # fmt: skip
+
+
+@pytest.mark.large
+def test_a_sweep_killed_at_random_and_resumed_ends_with_the_same_bytes(begin, tmp_path, store):
+    """Each time at first some run, then the sweep itself: the moments are of a fixed seed."""
+    random = Random(7)
+    gin_file = write_sweep(
+        tmp_path / "s.gin", SEED=[0, 1], LEARNING_RATE=[1e-3, 3e-3], TRAIN_STEPS=[60],
+        CHECKPOINT_PERIOD=[5], EVAL_PERIOD=[20],
+    )  # fmt: skip
+    arguments = ("--parallel", "2", "--cores", "1")
+    calm = new_folder(tmp_path, store, "calm")
+    code, _, err = finish(begin(gin_file, calm, *arguments))
+    assert code == 0, err
+
+    torn, num_killed = new_folder(tmp_path, store, "torn"), 0
+    for _ in range(3):
+        process = begin(gin_file, torn, *arguments)
+        for is_last in (False, True):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(random.uniform(5, 25))
+            running = [r for r in map(files.read_json, torn.glob("*/run.json"))
+                       if r["status"] == "running"]  # fmt: skip
+            victims = [process.pid] if is_last else [r["process"]["id"] for r in running[:1]]
+            for pid in victims:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    num_killed += 1
+        process.wait(DEADLINE_S)
+    code, _, err = finish(begin(gin_file, torn, *arguments))
+    assert code == 0, err
+    assert num_killed >= 3
+    assert (torn / "scores.csv").read_bytes() == (calm / "scores.csv").read_bytes()
 
 
 @pytest.mark.large

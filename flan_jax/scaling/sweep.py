@@ -22,7 +22,7 @@ import os
 import re
 import time
 import traceback
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ EVAL_FOLDER, BENCHMARKS_FOLDER = "eval", "benchmarks"  # in a run's, as jobs.py 
 LOG_FILE = "log.txt"  # what the process of a run said
 _LOCKS = ".locks"
 _MAX_NAME = 100
-
+_POLL_S = 0.2
 
 # Does a run in its folder; returns facts to keep beside its status.
 RunOne = Callable[[Run, Path], Mapping[str, Any] | None]
@@ -257,7 +257,7 @@ def attempt(out: str | os.PathLike, run: Run, run_one: RunOne) -> str:
     """Carries out one run here and now, and records it; returns "" or what went wrong.
 
     Raises:
-        UsageError: another process is at this run; nothing is recorded.
+        UsageError: another process is at this run and does not end; nothing is recorded.
         PreemptedError: asked to stop.
     """
     out = Path(out)
@@ -268,8 +268,7 @@ def attempt(out: str | os.PathLike, run: Run, run_one: RunOne) -> str:
     def note(state: str, message: str = "", facts: Mapping[str, Any] | None = None) -> None:
         record(out, run, state, message, round(time.monotonic() - start, 1), facts)
 
-    # Not in the run's folder: training locks that one itself.
-    with files.locked(out / _LOCKS / run.name, "run"):
+    with _held(out, run):
         note(RUNNING)
         try:
             facts = run_one(run, folder)
@@ -289,6 +288,25 @@ def attempt(out: str | os.PathLike, run: Run, run_one: RunOne) -> str:
         trace.unlink(missing_ok=True)
         note(DONE, facts=facts)
     return ""
+
+
+@contextlib.contextmanager
+def _held(out: Path, run: Run) -> Iterator[None]:
+    """Holds a run while inside; waits for the process of a killed sweep that may be saving it."""
+    folder = out / _LOCKS / run.name  # not the run's own: training locks that one itself
+    start = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        for tries in itertools.count():
+            try:
+                stack.enter_context(files.locked(folder, "run"))
+                break
+            except errors.UsageError:
+                if time.monotonic() - start > processes.GRACE_S:
+                    raise
+                if tries == 0:
+                    say(f"sweep: {run.name}: another process is at it; waiting for its end")
+            time.sleep(_POLL_S)
+        yield
 
 
 def score_tables(folder: str | os.PathLike) -> list[Path]:

@@ -3,6 +3,9 @@
 """Sweeps: expansion and names, resuming, failures that stay alone, and the table at the end."""
 
 import re
+import subprocess
+import sys
+import textwrap
 
 import pytest
 from hypothesis import given
@@ -158,3 +161,92 @@ def test_a_run_that_leaves_no_scores_has_failed(tmp_path):
     runs = sweep.expand({"SEED": [0]})
     with pytest.raises(errors.IncompleteError, match="ended without writing .*scores.csv"):
         sweep.run_sweep(runs=runs, out=tmp_path, execute=sweep.in_turn(lambda run, folder: None))
+
+
+def test_steps_on_the_way_are_gathered_and_the_end_counts_once(tmp_path):
+    """Training evaluated the last step too, on fewer examples; benchmarks only on the way."""
+    (run,) = sweep.expand({"SEED": [0]})
+
+    def run_one(run, folder):
+        def write(path, step, value, benchmark="held_in"):
+            score = scores_lib.Score(
+                model="tiny", step=step, benchmark=benchmark, protocol="greedy", subtask="a",
+                metric="exact_match", value=value, n=3, stderr=None,
+            )  # fmt: skip
+            scores_lib.write_scores(folder / path / "scores.csv", [score])
+
+        write(".", 20, 3.0)
+        write("eval/step_10", 10, 1.0)
+        write("eval/step_20", 20, 2.0)
+        write("benchmarks/step_10", 10, 5.0, "mmlu")
+
+    rows = sweep.run_sweep(runs=[run], out=tmp_path, execute=sweep.in_turn(run_one))
+    assert {(row.benchmark, row.step): row.value for row in rows} == {
+        ("held_in", 10): 1.0, ("held_in", 20): 3.0, ("mmlu", 10): 5.0
+    }  # fmt: skip
+    assert len(rows) == 3 and scores_lib.read_scores(tmp_path / "scores.csv")[0].step == 10
+
+
+# A sweep of four runs, each a process that does three steps, kept one by one. The kills named in
+# the last argument happen once each: `<run>:<step>:<of the run or the sweep>`.
+SWEEP = """
+    import os, pathlib, signal, sys
+    from flan_jax.evals import scores
+    from flan_jax.scaling import processes, sweep
+    program, out, kills, *only = sys.argv[1:]
+    runs = {run.name: run for run in sweep.expand({"SEED": [0, 1, 2, 3]})}
+    def die(at):
+        done = pathlib.Path(out, "killed." + at)
+        if at in kills.split() and not done.exists():
+            done.touch()
+            os.kill(os.getppid() if at.endswith("sweep") else os.getpid(), signal.SIGKILL)
+            signal.pause()
+    def run_one(run, folder):
+        steps = folder / "steps"
+        while (step := steps.stat().st_size if steps.exists() else 0) < 3:
+            with open(steps, "a") as file:
+                file.write(str(step))
+            die(f"{run.name}:{step}:run")
+            die(f"{run.name}:{step}:sweep")
+        row = dict(model="m", step=3, benchmark="b", protocol="p", subtask="_mean", metric="x", n=1)
+        value = float(steps.read_text()) + int(dict(run.macros)["SEED"])
+        scores.write_scores(folder / "scores.csv", [scores.Score(value=value, stderr=None, **row)])
+    if only:
+        processes.stop_with_stdin()
+        sys.exit(sweep.attempt(out, runs[only[0]], run_one) or 0)
+    command = lambda run: [sys.executable, "-c", program, program, out, kills, run.name]
+    execute = sweep.in_processes(command, num=1, retries=1)
+    sweep.run_sweep(runs=list(runs.values()), out=out, execute=execute)
+"""
+
+
+def test_a_sweep_killed_again_and_again_ends_with_the_same_bytes(tmp_path):
+    program = textwrap.dedent(SWEEP)
+
+    def run(out, *kills):
+        argv = [sys.executable, "-c", program, program, str(tmp_path / out), " ".join(kills)]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60)
+
+    assert run("calm").returncode == 0
+    died = "its process was ended by SIGKILL (out of memory?); begun again, 0 more times at most"
+    for kills, code, said in (
+        (["seed-1:1:sweep"], -9, "seed-0 is done"),
+        (["seed-2:0:run", "seed-3:1:sweep"], -9, f"seed-2: {died}"),
+        (["seed-3:2:run"], 0, f"seed-3: {died}"),
+    ):
+        ended = run("torn", *kills)
+        assert ended.returncode == code and said in ended.stderr, ended.stderr
+    calm, torn = ((tmp_path / name / "scores.csv").read_bytes() for name in ("calm", "torn"))
+    assert calm == torn
+    assert len(list((tmp_path / "torn").glob("killed.*"))) == 4
+    assert files.read_json(tmp_path / "torn" / "seed-3" / "run.json")["attempts"] == 3
+
+
+def test_what_fails_of_itself_is_not_begun_again(tmp_path):
+    program = textwrap.dedent(SWEEP).replace(
+        "run_one(run, folder):", "run_one(run, folder):\n    1 / 0"
+    )
+    argv = [sys.executable, "-c", program, program, str(tmp_path), ""]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert "4 of 4 runs" in ended.stderr and "begun again" not in ended.stderr
+    assert ended.stderr.count("ZeroDivisionError") >= 4
