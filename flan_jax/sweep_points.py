@@ -20,7 +20,7 @@ from flan_jax import config, jobs
 from flan_jax.collection import spec
 from flan_jax.collection.store import MANIFEST, Store
 from flan_jax.core import errors, files, modules, settings
-from flan_jax.scaling import sweep
+from flan_jax.scaling import selection, sweep
 
 RECIPE = "RECIPE"  # the grid's own macro: which recipe a run uses
 MIXTURE = "MIXTURE_OR_TASK_NAME"
@@ -135,6 +135,10 @@ def _mistakes(found: jobs.Sweep) -> Iterator[str]:
         yield f"Sweep.evaluations is empty; name {TASKS!r}, {BENCHMARKS!r} or both"
     for name in found.evaluations:
         yield from _unknown("Sweep.evaluations", "evaluation", name, (TASKS, BENCHMARKS))
+    try:
+        selection.describe(found.selection)
+    except errors.UsageError as error:
+        yield f"Sweep.selection: {error}"
     for recipe, bound in found.recipe_bindings.items():
         yield from _unknown("Sweep.recipe_bindings", "recipe", recipe, found.recipes)
         for macro in {*bound} & {*found.grid}:
