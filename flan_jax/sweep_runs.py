@@ -19,9 +19,10 @@ from flan_jax.core.tree import PyTree
 from flan_jax.evals.runner import EvalConfig
 from flan_jax.evals.suite import PREDICTIONS
 from flan_jax.models.model import Model
-from flan_jax.scaling import sweep
+from flan_jax.scaling import compute, sweep
 from flan_jax.sweep_points import BENCHMARKS, TASKS, Point
 from flan_jax.training.state import num_params
+from flan_jax.training.writers import METRICS_FILE
 
 
 def carry_out(point: Point, folder: Path) -> dict[str, Any]:
@@ -54,7 +55,16 @@ def settle(point: Point, folder: Path) -> dict[str, Any]:
     """
     keep_last_asked(folder / sweep.BENCHMARKS_FOLDER, point.steps.stop)
     shapes = jax.eval_shape(_model(point).init, jax.random.key(0))
-    return {"num_parameters": num_params(shapes)}
+    return {"num_parameters": num_params(shapes), "compute": _compute(point, folder)}
+
+
+def _compute(point: Point, folder: Path) -> dict[str, Any] | None:
+    """Returns what training computed, as JSON values; None if there was none."""
+    if not point.trains:
+        return None
+    model, data, training = (config.bound("train", name) for name in ("model", "data", "config"))
+    found = compute.of_run(model, data, training, folder / METRICS_FILE, num_steps=len(point.steps))
+    return found.as_json()
 
 
 def _model(point: Point) -> Model:

@@ -34,7 +34,7 @@ LEVELS = {
     "flan_jax.aot": 5,
     "flan_jax.asking": 5,
     "flan_jax.formats": 5,
-    "flan_jax.scaling": 5,
+    "flan_jax.scaling": 6,
     "tasks": 5,
     "flan_jax.jobs": 6,
     "flan_jax.serving": 6,

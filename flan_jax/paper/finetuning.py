@@ -7,6 +7,27 @@ import functools
 
 from flan_jax.paper import reading
 
+ENC_DEC, DECODER = "enc-dec", "decoder"
+_PER_POSITION = {ENC_DEC: 3, DECODER: 6}
+
+
+def rule_flops(architecture: str, num_params: float, num_positions: float) -> float:
+    """Returns FLOPs of a training by the rule behind Table 2 (derived).
+
+    Six for each parameter and position, two forward and four backward; of an encoder-decoder half
+    the parameters see each position.
+
+    Args:
+        architecture: ENC_DEC or DECODER.
+        num_params: all of them, embeddings too.
+        num_positions: of inputs and targets, padding counted.
+
+    Example:
+        >>> f"{rule_flops(DECODER, 8e9, 40_000 * 32 * 2560):.1e}"  # Flan-PaLM 8B
+        '1.6e+20'
+    """
+    return _PER_POSITION[architecture] * num_params * num_positions
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finetuning:
@@ -36,9 +57,8 @@ class Finetuning:
 
     @property
     def rule_flops(self) -> float:
-        """FLOPs by the rule behind Table 2 (derived): half a T5's parameters see each position."""
-        per_position = {"enc-dec": 3, "decoder": 6}[self.architecture]
-        return per_position * self.flops_params * self.num_positions
+        """FLOPs by the rule behind Table 2, see `rule_flops`."""
+        return rule_flops(self.architecture, self.flops_params, self.num_positions)
 
 
 @functools.cache
