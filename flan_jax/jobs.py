@@ -55,7 +55,8 @@ class Sweep:
     # is '' the model as SEED initializes it.
     grid: Mapping[str, Sequence[Any]]
     title: str
-    # Recipe -> macro -> value: what differs by recipe, such as its checkpoint and learning rate.
+    # Recipe -> macro -> value: what differs by recipe, such as its checkpoint and learning rate. It
+    # may name recipes that are not swept.
     recipe_bindings: Mapping[str, Mapping[str, Any]] = dataclasses.field(
         default_factory=lambda: types.MappingProxyType({})
     )

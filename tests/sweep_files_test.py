@@ -217,6 +217,21 @@ def test_a_published_model_is_asked_in_every_way(swept):
     ]  # fmt: skip
 
 
+def test_a_file_of_ones_own_may_choose_sizes(tmp_path):
+    path = tmp_path / "two.gin"
+    path.write_text(
+        "include 'sweeps/task_scaling.gin'\nSIZES = ['flan_t5_small', 'flan_t5_base']\n"
+        "BENCHMARKS_DATA = '/data/benchmarks'\n"
+    )
+    points = sweep_points.points(sweep_points.declared(str(path)), "OUT")
+    assert len(points) == 10
+    points[-1].configure("STORE", "RUN")
+    assert config.bound("TrainConfig", "initial_checkpoint_path").endswith(
+        "base/checkpoint_1100000"
+    )
+    assert config.bound("train", "benchmarks").data == "/data/benchmarks"
+
+
 def test_palm_is_swept_only_from_the_users_own_paths():
     found = sweep_points.declared(str(FOLDER / "task_scaling_palm.gin"))
     with pytest.raises(UsageError, match="INITIAL_CHECKPOINT_PATH(.|\n)*VOCABULARY"):

@@ -122,7 +122,7 @@ def test_what_asks_only_benchmarks_and_trains_nothing_needs_no_store(points):
         ({"evaluations": []}, "Sweep.evaluations is empty; name 'tasks', 'benchmarks' or both"),
         ({"evaluations": ["task"]}, "unknown evaluation 'task'; did you mean 'tasks'"),
         ({"selection": "best"}, "Sweep.selection: .*'best'"),
-        ({"recipe_bindings": {"mini": {}}}, "unknown recipe 'mini'; did you mean 'mini_micro'"),
+        ({"recipe_bindings": {"minni": {}}}, "unknown recipe 'minni'; did you mean 'mini'"),
         ({"recipe_bindings": {"mini_micro": {"SEED": 1}}}, "both bind SEED; keep one"),
         ({"labels": {"SEEDS": {}}}, "unknown macro of Sweep.grid 'SEEDS'; did you mean 'SEED'"),
         ({"labels": {"SEED": {7: "x"}}}, "unknown value of SEED in Sweep.grid '7'; known: 0"),
