@@ -29,6 +29,7 @@ INSTALL_REQUIRES = [
     "tensorboard>=2.20,<3",  # event files, written without TensorFlow
     "sentencepiece>=0.2.1,<0.3",  # 0.2.1 has wheels for current Pythons
     "numpy>=1.26,<3",
+    "scipy>=1.13,<2",  # laws through scaling curves; jax asks for it too
     "etils[epath]>=1.9,<2",  # local and bucket paths alike
     "matplotlib>=3.9,<4",  # figures
     "jinja2>=3.1.6,<4",  # HTML reports, always autoescaped
