@@ -11,6 +11,7 @@ from flan_jax.scaling.plots import Figure
 
 # (from, unit, name): what is larger than the first is told in the second.
 _UNITS = ((1e12, 1e12, "T"), (1e9, 1e9, "B"), (1e5, 1e6, "M"), (1e3, 1e3, "k"))
+_MANY = 8
 _CHAR_POINTS = 6.2  # of a tick's label, at most
 
 
@@ -28,20 +29,18 @@ def placer(figure: Figure) -> Callable[[float], float]:
 def ticks(figure: Figure, width_points: float) -> tuple[list[float], list[str]]:
     """Returns (places, labels) of the ticks of a logarithmic axis that fit on its width.
 
-    Counts are their own ticks: ours first, then those of others where there is room.
+    Values are their own ticks: ours first, then those of others where there is room. Where there
+    are many large ones, round numbers stand in their place.
     """
     place = placer(figure)
     lines = [line for panel in figure.panels for line in panel.lines]
-    every = sorted({x for line in lines for x in line.x})
-    if figure.large_x:
-        wanted = _round_numbers([x for x in every if x > 0])
-        wanted += [0.0] if every[0] == 0 else []
-        label = large
-    else:
-        own = {x for line in lines if not line.reference for x in line.x}
-        wanted = sorted(own, reverse=True) + sorted(set(every) - own, reverse=True)
-        label = count
-    span = (place(every[-1]) - place(every[0])) or 1.0
+    every = sorted({x for line in lines for x in line.x}, reverse=True)
+    own = sorted({x for line in lines if not line.reference for x in line.x}, reverse=True)
+    wanted = own + [x for x in every if x not in own]
+    if figure.large_x and len(own) > _MANY:
+        wanted = _round_numbers([x for x in every if x > 0]) + [0.0] * (every[-1] == 0)
+    label = large if figure.large_x else count
+    span = (place(every[0]) - place(every[-1])) or 1.0
     scale = width_points / (1.04 * span)
     kept: list[tuple[float, str]] = []
     for x in wanted:

@@ -199,6 +199,7 @@ def task_scaling_figure(
             spread=tuple(point.stderr for point in curve.points),
             **style,
             band=_band(band) if band else (),
+            middle=tuple(point.mean for point in band.points) if band else (),
         )
 
     def rules(group: str, **style: Any) -> tuple[figures.Line, ...]:

@@ -194,11 +194,12 @@ def _layout(figure: Figure, width: float) -> _Layout:
 def _room_of_bars(figure: Figure, width: float, columns: int) -> dict[str, Any]:
     names = [name for panel in figure.panels for name in panel.names]
     lines = [line for name in names for line in panels.name_label(name).split("\n")]
+    left = 0.22 + 0.073 * max(map(len, lines))
     return dict(
         legend=_legend_rows(figure, width - 0.3),
-        left=0.22 + 0.073 * max(map(len, lines)),
+        left=left,
         right=0.5,
-        gap=0.4,
+        gap=0.4 + (0.0 if _have_same_names(figure) else left - 0.2),
         panel=max(panels.group_tops(panel)[1] for panel in figure.panels),
     )
 
@@ -313,10 +314,8 @@ def _draw_all_bars(axes, layout: _Layout) -> None:
             ax.set_visible(False)
             continue
         panel = figure.panels[index]
-        first = index - index % layout.columns
-        panels.draw_bars(
-            ax, panel, figure, index == first or panel.names != (figure.panels[first].names)
-        )
+        is_named = index % layout.columns == 0 or not _have_same_names(figure)
+        panels.draw_bars(ax, panel, figure, is_named, layout.panel)
         panels.write_title(ax, layout.panel_titles[index], pad=8)
         if index + layout.columns >= len(figure.panels):
             ax.tick_params(labelbottom=True)
@@ -335,6 +334,10 @@ def _draw_all_bars(axes, layout: _Layout) -> None:
     # Room for the values beside the longest bars.
     air = (high - low) * 0.2 / layout.panel_width
     axes[0, 0].set_xlim(low * 1.05, (high + air) or 1.0)
+
+
+def _have_same_names(figure: Figure) -> bool:
+    return len({panel.names for panel in figure.panels}) == 1
 
 
 def _legend_rows(figure: Figure, width: float) -> list[list[Bars]]:

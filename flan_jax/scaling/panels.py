@@ -68,7 +68,7 @@ def draw_lines(ax, panel: Panel, figure: Figure) -> None:
         ax.minorticks_off()
 
 
-def draw_bars(ax, panel: Panel, figure: Figure, named: bool) -> None:
+def draw_bars(ax, panel: Panel, figure: Figure, named: bool, height: float) -> None:
     """Draws the bars of a panel, the first group at the top, each with its value at its end.
 
     Args:
@@ -76,19 +76,20 @@ def draw_bars(ax, panel: Panel, figure: Figure, named: bool) -> None:
         panel: what is drawn.
         figure: the panel's.
         named: whether the names of the groups stand at the left.
+        height: of the axes, in inches: bars are as thick in all panels.
     """
     _frame(ax, "x")
     ax.spines["bottom"].set_visible(False)
     ax.spines["left"].set_visible(True)
     ax.tick_params(axis="x", length=0)
-    tops, total = group_tops(panel)
+    tops, _ = group_tops(panel)
     centers = []
     for name, top in tops.items():
         inside = [series for series in panel.bars if name in series.names]
         for number, series in enumerate(inside):
             _draw_bar(ax, series, series.names.index(name), top + BAR_IN * (number + 0.5), figure)
         centers.append(top + BAR_IN * len(inside) / 2)
-    ax.set_ylim(total, 0)
+    ax.set_ylim(height, 0)
     labels = [name_label(name) if named else "" for name in tops]
     ax.set_yticks(centers, labels, size=9, color=INK)
 
@@ -189,9 +190,8 @@ def _draw_thin(ax, line: Line, at: list[float]) -> None:
 def _draw_band(ax, line: Line, at: list[float], alpha: float = 0.16) -> None:
     lows, highs = ([edges[i] for edges in line.band] for i in (1, 2))
     ax.fill_between(at, lows, highs, color=line.hue, alpha=alpha, linewidth=0, zorder=1)
-    if not line.thin:
-        means = [(low + high) / 2 for low, high in zip(lows, highs, strict=True)]
-        ax.plot(at, means, color=line.hue, alpha=0.35, linewidth=1.1, zorder=1)
+    if line.middle:
+        ax.plot(at, line.middle, color=line.hue, alpha=0.35, linewidth=1.1, zorder=1)
 
 
 def _draw_bar(ax, series: Bars, index: int, at: float, figure: Figure) -> None:

@@ -27,6 +27,7 @@ class Line:
     shade: float | None = None  # 0 (light) to 1 (dark): used instead of color
     markers: bool = True
     band: tuple[tuple[float, float, float], ...] = ()  # (x, low, high) behind the line
+    middle: tuple[float, ...] = ()  # of the band, drawn faintly where it is another line's
     thin: bool = False  # a dotted line (a rule, a fit), without markers and name; with one x and a
     # band of that x: a predicted point, the band its interval
     reference: bool = False  # another's points (the paper's): behind ours, hollow and dashed
