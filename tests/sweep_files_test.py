@@ -23,6 +23,7 @@ from tests import toy_benchmarks
 from tests.recipes_test import RECIPES
 
 FOLDER = config.gin_root() / "sweeps"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "scaling.md"
 T5_SIZES = [name for name in RECIPES if name.startswith("flan_t5")]
 PALM_SIZES = ["flan_palm_8b", "flan_palm_62b", "flan_palm_540b"]
 T5X = "gs://t5-data/pretrained_models/t5x"
@@ -217,19 +218,31 @@ def test_a_published_model_is_asked_in_every_way(swept):
     ]  # fmt: skip
 
 
-def test_a_file_of_ones_own_may_choose_sizes(tmp_path):
-    path = tmp_path / "two.gin"
-    path.write_text(
-        "include 'sweeps/task_scaling.gin'\nSIZES = ['flan_t5_small', 'flan_t5_base']\n"
-        "BENCHMARKS_DATA = '/data/benchmarks'\n"
-    )
-    points = sweep_points.points(sweep_points.declared(str(path)), "OUT")
-    assert len(points) == 10
-    points[-1].configure("STORE", "RUN")
-    assert config.bound("TrainConfig", "initial_checkpoint_path").endswith(
-        "base/checkpoint_1100000"
-    )
-    assert config.bound("train", "benchmarks").data == "/data/benchmarks"
+def test_sweeps_of_ones_own_are_made_as_the_page_says(tmp_path):
+    page = PAGE.read_text(encoding="utf-8")
+    found = {}
+    for name, text in re.findall(r"^```gin (\S+)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        path = tmp_path / name
+        path.write_text(text)
+        found[name] = sweep_points.points(sweep_points.declared(str(path)), "OUT")
+    assert {name: len(points) for name, points in found.items()} == {
+        "two_sizes.gin": 10, "my_rates.gin": 8
+    }  # fmt: skip
+    last = found["two_sizes.gin"][-1]
+    last.configure("STORE", "RUN")
+    assert last.recipe == "flan_t5_base"
+    start = config.bound("TrainConfig", "initial_checkpoint_path")
+    assert start == f"{T5X}/t5_1_1_lm100k_base/checkpoint_1100000"
+    assert config.bound("train", "benchmarks").data == "/data/benchmark_files"
+
+
+def test_the_page_has_each_sweep_with_its_number_of_runs(swept):
+    page = PAGE.read_text(encoding="utf-8")
+    for name in (*GRIDS, "prompt_settings"):
+        row = re.search(rf"^\| `{name}.gin` \|.* (\d+) \|$", page, re.MULTILINE)
+        assert row and int(row[1]) == len(swept(name)[1]), name
+    for path in FOLDER.glob("mini_*.gin"):
+        assert path.name in page or "rates" in path.name, path.name
 
 
 def test_palm_is_swept_only_from_the_users_own_paths():
