@@ -34,6 +34,7 @@ def ticks(figure: Figure, width_points: float) -> tuple[list[float], list[str]]:
     """
     place = placer(figure)
     lines = [line for panel in figure.panels for line in panel.lines]
+    lines = [line for line in lines if not line.thin] or lines
     every = sorted({x for line in lines for x in line.x}, reverse=True)
     own = sorted({x for line in lines if not line.reference for x in line.x}, reverse=True)
     wanted = own + [x for x in every if x not in own]

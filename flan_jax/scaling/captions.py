@@ -123,19 +123,19 @@ def note(
     Args:
         data: the figure's.
         points: all that are drawn, with their measures.
-        marks: 'Lines' or 'Bars'.
+        marks: 'Lines', 'Points' or 'Bars'.
         bands: whether intervals are drawn as bands.
         references: the sources of others' numbers that are drawn.
         more: further sentences.
     """
     points = list(points)
     counts = sorted({len(point.values) for _, point in points})
-    errors = "error bars" if marks == "Lines" else "whiskers"
+    errors = "whiskers" if marks == "Bars" else "error bars"
     if counts[-1] == 1:
         text = f"{marks}: one seed, so no {errors}."
     else:
         seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
-        whiskers = "bars" if marks == "Lines" else errors
+        whiskers = errors if marks == "Bars" else "bars"
         text = (
             f"{marks}: mean of {seeds} seeds; {whiskers}: ± 1 standard error over seeds of the "
             "mean over tasks."

@@ -11,7 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 from flan_jax.core import errors
 from flan_jax.evals.scores import Score
-from flan_jax.scaling import bar_figures, captions, curves, line_figures, selection, series
+from flan_jax.scaling import (
+    bar_figures,
+    captions,
+    curves,
+    fit_figures,
+    line_figures,
+    selection,
+    series,
+)
 from flan_jax.scaling.captions import Data, RunFacts
 from flan_jax.scaling.figures import Figure
 from flan_jax.scaling.group_tables import MIXTURE, NUM_TASKS, SEED, SIZE
@@ -114,7 +122,7 @@ def _is_wanted(name: str, data: Data) -> bool:
     """Returns whether a figure is drawn where a study names none."""
     shown = series.measures(data.rows, data.metric)
     has_mixtures = MIXTURE in series.varied(data.rows, data.order)
-    if name in ("task_scaling", "benchmarks"):
+    if name in ("task_scaling", "benchmarks", "task_fits"):
         return not has_mixtures  # which differ in more than their number of tasks
     if name == "cot_ablation":
         return has_mixtures and bar_figures.are_paired_by_rationale(shown)
@@ -135,6 +143,8 @@ FIGURES: Mapping[str, Callable[[Data], Figure | None]] = {
     "self_consistency": line_figures.self_consistency,
     "mixture_ablation": bar_figures.mixture_ablation,
     "settings": bar_figures.settings,
+    "task_fits": fit_figures.task_fits,
+    "compute_fits": fit_figures.compute_fits,
     "losses": losses,
 }
 """Name -> the function that draws it, or gives None where nothing of it is there."""

@@ -183,7 +183,10 @@ def _layout(figure: Figure, width: float) -> _Layout:
         top=top,
     )
     chars = int((layout.panel_width + min(layout.gap, layout.right) - 0.1) / 0.092)
-    titles = ["\n".join(textwrap.wrap(panel.title, chars)) for panel in figure.panels]
+    titles = [
+        "\n".join(textwrap.wrap(panel.title, chars, break_on_hyphens=False))
+        for panel in figure.panels
+    ]
     if titles[0]:
         top += 0.26 + _TITLE_IN * max(text.count("\n") for text in titles[:columns])
     if figure.has_bars:

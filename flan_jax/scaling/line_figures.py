@@ -55,7 +55,17 @@ def benchmarks(data: Data, name: str = "benchmarks") -> Figure | None:
 
 def size_scaling(data: Data, name: str = "size_scaling") -> Figure | None:
     """Returns quality against the number of parameters; None if that is not known or one."""
-    parameters = Axis(
+    return figure(data, name, parameters_axis(data), series.measures(data.rows, data.metric))
+
+
+def size_scaling_flops(data: Data, name: str = "size_scaling_flops") -> Figure | None:
+    """Returns quality against the FLOPs of finetuning; None if they are not known or one."""
+    return figure(data, name, flops_axis(data), series.measures(data.rows, data.metric))
+
+
+def parameters_axis(data: Data) -> Axis:
+    """Returns the axis of the number of parameters."""
+    return Axis(
         label="Parameters (log scale)",
         of=lambda point: data.of(point).num_parameters,
         settings=(SIZE,),
@@ -64,12 +74,11 @@ def size_scaling(data: Data, name: str = "size_scaling") -> Figure | None:
         large=True,
         unit="parameters",
     )
-    return figure(data, name, parameters, series.measures(data.rows, data.metric))
 
 
-def size_scaling_flops(data: Data, name: str = "size_scaling_flops") -> Figure | None:
-    """Returns quality against the FLOPs of finetuning; None if they are not known or one."""
-    flops = Axis(
+def flops_axis(data: Data) -> Axis:
+    """Returns the axis of the FLOPs of finetuning; what was not finetuned does not stand on it."""
+    return Axis(
         label="Finetuning FLOPs (log scale)",
         of=lambda point: data.of(point).train_flops or None,
         settings=(SIZE,),
@@ -78,7 +87,6 @@ def size_scaling_flops(data: Data, name: str = "size_scaling_flops") -> Figure |
         large=True,
         unit="FLOPs",
     )
-    return figure(data, name, flops, series.measures(data.rows, data.metric))
 
 
 def self_consistency(data: Data, name: str = "self_consistency") -> Figure | None:

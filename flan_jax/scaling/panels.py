@@ -8,6 +8,7 @@ Bars lie, so that the names of their groups are read without tilting the head, h
 import textwrap
 
 import numpy as np
+from matplotlib import transforms
 
 from flan_jax.scaling import axis
 from flan_jax.scaling.plots import GRID, INK, MARKERS, MUTED, PAPER, Bars, Figure, Line, Panel
@@ -15,6 +16,7 @@ from flan_jax.scaling.plots import GRID, INK, MARKERS, MUTED, PAPER, Bars, Figur
 BAR_IN, GROUP_GAP_IN = 0.19, 0.15
 _NAME_CHARS = 24  # of a group's name in one line
 _BEHIND, _DASHES = 1.5, (0, (3, 2))
+_ASIDE_POINTS = 7
 _FAR_POINTS = 24  # a name further than this from its line's end is led to it
 
 
@@ -23,9 +25,13 @@ def draw_lines(ax, panel: Panel, figure: Figure) -> None:
     _frame(ax, "y")
     place = axis.placer(figure)
     own = [line for line in panel.lines if not line.thin and not line.reference]
-    for line in panel.lines:
-        if line.thin:
+    thin = [line for line in panel.lines if line.thin]
+    predicted = [line for line in thin if len(line.band) == 1]
+    for line in thin:
+        if line not in predicted:
             _draw_thin(ax, line, [place(x) for x in line.x])
+    for index, line in enumerate(predicted):
+        _draw_predicted(ax, line, place(line.x[0]), index)
     others = [line for line in panel.lines if line.reference]
     for index, line in enumerate(others):
         ax.plot(
@@ -56,6 +62,7 @@ def draw_lines(ax, panel: Panel, figure: Figure) -> None:
             line.y,
             color=line.hue,
             linewidth=2.0 if line.markers else 1.6,
+            linestyle="-" if line.joined else "none",
             marker=MARKERS[index % len(MARKERS)] if line.markers else None,
             markersize=6.5,
             markeredgecolor=PAPER,
@@ -174,17 +181,22 @@ def _frame(ax, values: str) -> None:
 
 
 def _draw_thin(ax, line: Line, at: list[float]) -> None:
-    if len(line.band) == 1:
-        (_, low, high) = line.band[0]
-        errors = [[line.y[0] - low], [high - line.y[0]]]
-        ax.errorbar(
-            at, line.y, yerr=errors, fmt="o", color=line.hue, markersize=5.5, markerfacecolor=PAPER,
-            markeredgewidth=1.2, capsize=4, elinewidth=0.9, capthick=0.9, zorder=2.5,
-        )  # fmt: skip
-        return
     if line.band:
         _draw_band(ax, line, at, alpha=0.1)
     ax.plot(at, line.y, color=line.hue, linewidth=1.1, linestyle=":", zorder=2)
+
+
+def _draw_predicted(ax, line: Line, at: float, index: int) -> None:
+    """Draws a predicted point a little left of its place, where what was observed stands."""
+    (_, low, high) = line.band[0]
+    aside = transforms.ScaledTranslation(
+        -_ASIDE_POINTS * (index + 1) / 72, 0.0, ax.figure.dpi_scale_trans
+    )
+    ax.errorbar(
+        at, line.y[0], yerr=[[line.y[0] - low], [high - line.y[0]]], fmt="o", color=line.hue,
+        markersize=5.0, markerfacecolor=PAPER, markeredgewidth=1.2, capsize=2.5, elinewidth=0.9,
+        capthick=0.9, zorder=2.5, transform=ax.transData + aside,
+    )  # fmt: skip
 
 
 def _draw_band(ax, line: Line, at: list[float], alpha: float = 0.16) -> None:

@@ -26,6 +26,7 @@ class Line:
     color: int = 0  # index into SERIES
     shade: float | None = None  # 0 (light) to 1 (dark): used instead of color
     markers: bool = True
+    joined: bool = True  # False: points alone, without the line between them
     band: tuple[tuple[float, float, float], ...] = ()  # (x, low, high) behind the line
     middle: tuple[float, ...] = ()  # of the band, drawn faintly where it is another line's
     thin: bool = False  # a dotted line (a rule, a fit), without markers and name; with one x and a

@@ -58,13 +58,14 @@ def test_a_narrow_figure_breaks_its_lines(figure):
     )
 
 
-def test_inline_svg_leaves_every_color_to_the_page(figure):
-    text = figures.inline_svg(figure)
-    assert text.startswith("<svg")
-    assert re.findall(r"#[0-9a-f]{6}\b", text) == []
-    for name in ("ink", "muted", "grid", "card", "series-0", "series-1"):
-        assert f"var(--{name})" in text
-    ElementTree.fromstring(text)
+def test_inline_svg_leaves_every_color_to_the_page(figure, bars):
+    for drawing, series in ((figure, ("series-0", "series-1")), (bars, ("shade-0", "shade-6"))):
+        text = figures.inline_svg(drawing)
+        assert text.startswith("<svg")
+        assert re.findall(r"#[0-9a-f]{6}\b", text) == []
+        for name in ("ink", "muted", "grid", "card", *series):
+            assert f"var(--{name})" in text
+        ElementTree.fromstring(text)
 
 
 def test_bars_tell_their_groups_values_and_series(bars):
