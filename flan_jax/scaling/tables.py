@@ -188,3 +188,45 @@ def write_csv(table: Table, file: IO[str]) -> None:
     writer.writerow([*table.names, *(column.replace(",", "") for column in table.columns)])
     for names, cells in table.rows:
         writer.writerow([*names, *("" if cell is None else f"{cell.value:.1f}" for cell in cells)])
+
+
+def latex(table: Table) -> str:
+    """Returns the table as a LaTeX float; it needs the package booktabs."""
+    rows = [[*names, *("" if cell is None else str(cell) for cell in cells)]
+            for names, cells in table.rows]  # fmt: skip
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_latex_text(table.title)}}}",
+        rf"\begin{{tabular}}{{{'l' * len(table.names)}{'r' * len(table.columns)}}}",
+        r"\toprule",
+        _latex_row([*table.names, *table.columns]),
+        r"\midrule",
+        *(_latex_row(row) for row in rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    if table.note:
+        lines += ["", rf"\smallskip\footnotesize {_latex_text(table.note)}"]
+    return "\n".join([*lines, r"\end{table}", ""])
+
+
+def _latex_row(cells: Iterable[str]) -> str:
+    return " & ".join(map(_latex_text, cells)) + r" \\"
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "±": r"$\pm$", "–": "--", "“": "``", "”": "''", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", **{sign: "\\" + sign for sign in "&%$#_{}"},
+}  # fmt: skip
+
+
+def _latex_text(text: str) -> str:
+    r"""Returns text that LaTeX sets as it is.
+
+    Example:
+        >>> print(_latex_text("a_b & 5 % ± 1"))
+        a\_b \& 5 \% $\pm$ 1
+    """
+    return "".join(_LATEX.get(sign, sign) for sign in text)
