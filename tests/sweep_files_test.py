@@ -17,6 +17,8 @@ from flan_jax.collection import registry, subsets
 from flan_jax.core.errors import UsageError
 from flan_jax.evals import benchmark, normalized, scores
 from flan_jax.paper import finetuning, flan_collection, results
+from flan_jax.scaling import experiments, study
+from flan_jax.scaling.compute import RunCompute
 from tasks import paper
 from tasks.evals import benchmarks
 from tests import toy_benchmarks
@@ -295,6 +297,78 @@ def test_headers_expect_what_the_tables_have():
     found = (xl.score(name) for name in ("mmlu", "mmlu_cot", "bbh", "bbh_cot"))
     expected = "MMLU {}, with CoT {}, BBH {}, with CoT {}".format(*found)
     assert expected in header("prompt_settings")
+
+
+def outcome(found, points):
+    """Returns the study that a sweep would leave if every score were 50."""
+    rows, runs = [], []
+    for point in points:
+        mixture, num = point.macros.get("MIXTURE_OR_TASK_NAME"), 0
+        if mixture:
+            subsets.ensure(mixture)
+            num = len(registry.task_names(mixture))
+        shown = sweep_points._settings(point, None if mixture is None else num)
+        settings = {name: str(value) for name, value in shown.items()}
+        point.configure("STORE", "RUN")
+        asked = benchmark.choose(config.bound("train", "benchmarks").benchmarks)
+        measured = []
+        for each in asked:
+            metric = normalized.METRICS.get(each.name, "exact_match")
+            votes = [f"{metric}/k={k}" for k in (1, 2, 4) if each.decoding.num_samples > 1]
+            how = f"{each.protocol}; {each.splits[0]}; generate"
+            measured += [(each.name, how, name) for name in (metric, *votes)]
+        for name, members in normalized.AVERAGES.items():
+            if {each.name for each in asked} >= set(members):
+                measured.append((name, "mean; validation; generate", normalized.NAME))
+        rows += [
+            scores.Score(
+                model=point.recipe, step=9, benchmark=name, protocol=how, subtask=scores.MEAN,
+                metric=metric, value=50.0, n=normalized.NUM_SUBTASKS.get(name, 9), stderr=1.0,
+                settings=settings,
+            )
+            for name, how, metric in measured
+        ]  # fmt: skip
+        row = table_22(point.recipe)
+        compute = RunCompute(
+            architecture=row.architecture, num_params=1, num_steps=row.train_steps,
+            num_positions=row.num_positions, train_flops=row.flops, rule_flops=row.flops,
+        )  # fmt: skip
+        runs.append(
+            study.RunRecord(
+                name=str(len(runs)), size=point.recipe, settings=settings, status="done",
+                num_parameters=RECIPES[point.recipe][2], compute=compute if point.trains else None,
+            )
+        )  # fmt: skip
+    return study.Study(
+        title=found.title, metric=found.metric, runs=runs, scores=rows, sizes=found.recipes,
+        figures=found.figures, selection=found.selection,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "figures", "printed"),
+    [
+        ("task_scaling", ["task_scaling", "benchmarks", "size_scaling"], "paper: PaLM 540B"),
+        ("task_scaling_palm", ["task_scaling", "benchmarks", "size_scaling"], "paper: PaLM 8B"),
+        ("size_scaling", ["size_scaling", "size_scaling_flops"], "paper: Flan-T5"),
+        ("cot_ablation", ["cot_ablation", "size_scaling"], ""),
+        ("mixture_ablation", ["mixture_ablation", "prompt_settings"], "paper: Flan Collection, 3B"),
+        ("prompt_settings", ["prompt_settings", "self_consistency"], ""),
+    ],
+)
+def test_what_a_sweep_leaves_gives_its_figures_beside_the_papers_numbers(
+    swept, name, figures, printed
+):
+    made = experiments.figures_for(outcome(*swept(name)))
+    assert [figure.name for figure in made][: len(figures)] == figures
+    assert made[0].title == swept(name)[0].title
+    shown = {
+        each.label
+        for panel in made[0].panels
+        for each in (*panel.lines, *panel.bars)
+        if each.reference
+    }
+    assert printed in shown if printed else not shown
 
 
 # Six runs of a micro model: half a minute, most of it compiling.
