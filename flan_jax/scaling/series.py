@@ -13,6 +13,7 @@ With few seeds the bootstrap shows too little of what seeds do: of n, (n - 1) / 
 
 import collections
 import dataclasses
+import functools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -83,23 +84,7 @@ class Point:
 
     def interval(self) -> tuple[float, float] | None:
         """Returns the bootstrap interval of the mean; None if one number is all there is."""
-        num = len(self.values)
-        if num == 1 and not self.tasks and not self.question_errors:
-            return None
-        rng = np.random.default_rng(_RNG_SEED)
-        weights = rng.multinomial(num, [1 / num] * num, size=_NUM_DRAWS) / num
-        if self.tasks:
-            of_tasks = np.array(self.tasks)
-            num_tasks = of_tasks.shape[1]
-            drawn = rng.multinomial(num_tasks, [1 / num_tasks] * num_tasks, size=_NUM_DRAWS)
-            means = ((weights @ of_tasks) * drawn).sum(axis=1) / num_tasks
-        else:
-            means = weights @ np.array(self.values)
-        if self.question_errors:
-            deviations = rng.standard_normal(_NUM_DRAWS)
-            means = means + deviations * (weights @ np.array(self.question_errors))
-        low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        return float(low), float(high)
+        return _interval(self.values, self.tasks, self.question_errors)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -257,6 +242,31 @@ def _follows(name: str, of: Sequence[str], settings: Iterable[Mapping[str, str]]
         if known.setdefault(tuple(own.get(other, "") for other in of), value) != value:
             return False
     return True
+
+
+@functools.lru_cache(maxsize=4096)  # several figures show the same points
+def _interval(
+    values: tuple[float, ...],
+    tasks: tuple[tuple[float, ...], ...],
+    question_errors: tuple[float, ...],
+) -> tuple[float, float] | None:
+    num = len(values)
+    if num == 1 and not tasks and not question_errors:
+        return None
+    rng = np.random.default_rng(_RNG_SEED)
+    weights = rng.multinomial(num, [1 / num] * num, size=_NUM_DRAWS) / num
+    if tasks:
+        of_tasks = np.array(tasks)
+        num_tasks = of_tasks.shape[1]
+        drawn = rng.multinomial(num_tasks, [1 / num_tasks] * num_tasks, size=_NUM_DRAWS)
+        means = ((weights @ of_tasks) * drawn).sum(axis=1) / num_tasks
+    else:
+        means = weights @ np.array(values)
+    if question_errors:
+        deviations = rng.standard_normal(_NUM_DRAWS)
+        means = means + deviations * (weights @ np.array(question_errors))
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def _common(by_seed: Sequence[Mapping[str, float]]) -> tuple[tuple[float, ...], ...]:
