@@ -16,7 +16,6 @@ from flan_jax.paper import flan_collection
 from flan_jax.scaling import captions, curves, group_tables, series
 from flan_jax.scaling.captions import Data
 from flan_jax.scaling.group_tables import MIXTURE, NUM_TASKS, SIZE
-from flan_jax.scaling.line_figures import is_number
 from flan_jax.scaling.plots import Bars, Figure, Panel
 from flan_jax.scaling.series import Measure, Point
 
@@ -198,7 +197,7 @@ def _bars(
     index: int,
     every: Sequence[Mapping[str, str]],
 ) -> Bars:
-    ordered = all(setting == SIZE or is_number(value) for setting, value in names.items())
+    ordered = all(setting == SIZE or captions.is_number(value) for setting, value in names.items())
     style = {"shade": index / max(len(every) - 1, 1)} if ordered and names else {"color": 1 + index}
     if any(captions.is_untrained(other) for other in every) and not ordered:
         style = {"color": index}
@@ -279,7 +278,7 @@ def _parted(benchmark: str) -> tuple[str, str]:
     """Returns what is asked and how, of the paper's benchmarks too: BBH-CoT is BBH with CoT."""
     for end, form in curves.FORMS.items():
         if benchmark.endswith(end):
-            return benchmark.removesuffix(end), form
+            return _parted(benchmark.removesuffix(end))[0], form
     return benchmark, ""
 
 

@@ -85,11 +85,22 @@ def name_of(names: Mapping[str, str]) -> str:
     for name, value in names.items():
         if name == NUM_TASKS and value.isdigit():
             parts.append(f"{int(value):,} tasks" if int(value) else "no finetuning")
-        elif name in (SIZE, MIXTURE, "run", "folder"):
-            parts.append(value if value != "none" else "no finetuning")
-        else:
+        elif name == MIXTURE and value == "none":
+            parts.append("no finetuning")
+        elif not value or is_number(value) or value in ("True", "False", "None"):
             parts.append(f"{name.replace('_', ' ')} {value or 'not set'}")
+        else:  # a word tells what it is
+            parts.append(value)
     return ", ".join(parts)
+
+
+def is_number(value: str) -> bool:
+    """Returns whether a setting's value is one."""
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def is_untrained(names: Mapping[str, str]) -> bool:

@@ -189,7 +189,7 @@ def line_style(index: int, lines: Sequence[Series]) -> dict:
     names = lines[index].names
     if captions.is_untrained(names) and SIZE not in names:
         return {"color": 0}
-    ordered = all(name in (SIZE, NUM_TASKS) or is_number(v) for name, v in names.items())
+    ordered = all(name in (SIZE, NUM_TASKS) or captions.is_number(v) for name, v in names.items())
     if ordered:
         kept = [i for i, one in enumerate(lines) if not (
             captions.is_untrained(one.names) and SIZE not in one.names
@@ -197,15 +197,6 @@ def line_style(index: int, lines: Sequence[Series]) -> dict:
         return {"shade": kept.index(index) / (len(kept) - 1)} if len(kept) > 1 else {"color": 1}
     first = any(captions.is_untrained(one.names) for one in lines[:index])
     return {"color": 1 + index - first}
-
-
-def is_number(value: str) -> bool:
-    """Returns whether a setting's value is one."""
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
 
 
 def color_of(benchmark: str, groups: Sequence[str]) -> int:
@@ -270,7 +261,7 @@ def _rules(data: Data, measure: Measure, along: Axis, color: int) -> list[Line]:
 
 def _num_tasks(point: Point) -> float | None:
     value = point.get(NUM_TASKS)
-    return float(value) if is_number(value) else None
+    return float(value) if captions.is_number(value) else None
 
 
 def _column(measure: Measure) -> str | None:

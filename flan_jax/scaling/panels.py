@@ -87,7 +87,7 @@ def draw_bars(ax, panel: Panel, figure: Figure, named: bool, height: float) -> N
     """
     _frame(ax, "x")
     ax.spines["bottom"].set_visible(False)
-    ax.spines["left"].set_visible(True)
+    ax.axvline(0.0, color=MUTED, linewidth=0.8, zorder=2.5)  # where bars begin, to either side
     ax.tick_params(axis="x", length=0)
     tops, _ = group_tops(panel)
     centers = []

@@ -276,4 +276,5 @@ def _common(by_seed: Sequence[Mapping[str, float]]) -> tuple[tuple[float, ...], 
 
 
 def _reported(benchmark: str, metric: str) -> str:
-    return normalized.METRICS.get(benchmark, metric) if metric == "exact_match" else metric
+    base, _ = curves.base_and_form(benchmark)
+    return normalized.METRICS.get(base, metric) if metric == "exact_match" else metric

@@ -106,11 +106,14 @@ def test_a_protocol_says_how_a_benchmark_was_asked():
         for name, how in (
             ("bbh_cot", "3-shot CoT"), ("bbh", "3-shot direct"), ("bbh_zero_shot", "0-shot direct"),
             ("bbh_zero_shot_cot", "0-shot CoT"), ("gsm8k", "8-shot CoT"),
+            ("bbh_cot_self_consistency", "3-shot CoT, 40 samples"),
         )
     ]  # fmt: skip
     (panel,) = bar_figures.prompt_settings(data(rows)).panels
     assert panel.title == "BBH"
-    assert panel.bars[0].names == ("0-shot direct", "3-shot direct", "0-shot CoT", "3-shot CoT")
+    assert panel.bars[0].names == (
+        "0-shot direct", "3-shot direct", "0-shot CoT", "3-shot CoT", "3-shot CoT, 40 samples"
+    )  # fmt: skip
 
 
 def test_what_is_paired_decides_which_figure_a_study_has():

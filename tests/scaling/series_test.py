@@ -125,11 +125,13 @@ def test_measures_stand_in_the_order_of_the_paper_with_tydiqas_own_metric():
 
     rows = [
         mean("tydiqa", "squad_em_multilingual"), mean("bbh"), mean("mmlu"), mean("held_in"),
-        mean("held_out_skill_few_shot"), mean("mmlu", "accuracy"), mean("gsm8k"),
+        mean("tydiqa_zero_shot", "squad_em_multilingual"), mean("held_out_skill_few_shot"),
+        mean("mmlu", "accuracy"), mean("gsm8k"),
     ]  # fmt: skip
     found = series.measures(rows, "exact_match")
     assert [m.benchmark for m in found] == [
-        "held_in", "held_out_skill_few_shot", "mmlu", "bbh", "tydiqa", "gsm8k"
+        "held_in", "held_out_skill_few_shot", "mmlu", "bbh", "tydiqa",
+        "tydiqa_zero_shot", "gsm8k",
     ]  # fmt: skip
     assert [m.benchmark for m in series.of_the_paper(rows)] == ["mmlu", "bbh", "tydiqa"]
     split = mean("mmlu", protocol="1-shot; test; generate")
