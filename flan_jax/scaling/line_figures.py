@@ -9,7 +9,7 @@ mixture, one panel for each measure, and the paper's own numbers behind where it
 import dataclasses
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from flan_jax.evals import normalized
 from flan_jax.evals import scores as scores_lib
@@ -124,64 +124,77 @@ def figure(data: Data, name: str, along: Axis, shown: Sequence[Measure]) -> Figu
     by = series.varied(data.rows, order, along.settings)
     found = {m: series.lines(data.rows, m, along.of, by, order) for m in shown}
     found = {measure: lines for measure, lines in found.items() if lines}
-    if not any(len(set(line.x)) > 1 for lines in found.values() for line in lines):
+    every = [line for lines in found.values() for line in lines]
+    if not any(len(set(line.x)) > 1 for line in every):
         return None
-    references = {measure: tuple(along.references(measure)) for measure in found}
-    titles = dict(zip(found, series.titles(list(found)), strict=True))
-    together = not by and len(found) > 1 and not any(references.values())
-    groups = [measure.benchmark for measure in found]
-    panels, thin = [], []
-    for measure, lines in found.items():
-        made = []
-        for index, one in enumerate(lines):
-            if together or not by:
-                style = {"color": color_of(measure.benchmark, groups)}
-                label = titles[measure] if together else captions.name_of(one.names) or "ours"
-            else:
-                style = line_style(index, lines)
-                label = captions.name_of(one.names)
-            made.append(_line(data, one, label, along, style, with_band=len(lines) <= _MOST_BANDS))
-        rules = _rules(data, measure, along, made[0].color if together else 0)
-        panels.append(Panel(title=titles[measure], lines=(*made, *rules, *references[measure])))
-        thin += rules
-    if together:
-        every = [line for panel in panels for line in panel.lines]
-        panels = [Panel(title="", lines=tuple(sorted(every, key=lambda line: line.thin)))]
-    elif len(panels) == 1:
-        panels = [dataclasses.replace(panels[0], title="")]
-    metrics = list(dict.fromkeys(curves.metric_title(measure.metric) for measure in found))
-    only = next(iter(titles.values()))
-    y_label = f"{metrics[0]}, %" if len(metrics) == 1 else "Score, %"
-    if len(found) == 1 and only != metrics[0]:
-        y_label = f"{only}: {metrics[0].lower() if metrics[0][1:].islower() else metrics[0]}, %"
-    points = [(one.measure, point) for lines in found.values() for one in lines for point in
-              one.points]  # fmt: skip
-    more = []
-    if data.behind:
-        behind = [len(p.values) for m in found for p in series.points(data.behind, m)]
-        if behind:
-            seeds = " to ".join(str(n) for n in dict.fromkeys((min(behind), max(behind))))
-            more.append(f"Bands: the several-seed study, mean of {seeds} seeds ± 1 standard error.")
-    if thin:
-        more.append("Dotted: a rule that always gives a task's most frequent answer.")
-    has_bands = any(line.band for panel in panels for line in panel.lines)
+    panels = _panels(data, along, found, by)
+    drawn = [line for panel in panels for line in panel.lines]
+    has_references = any(line.reference for line in drawn)
     return Figure(
         name=name,
         title=TITLES[name],
         subtitle=captions.subtitle(data),
-        panels=tuple(panels),
+        panels=panels,
         x_label=along.label,
-        y_label=y_label,
+        y_label=_y_label(list(found)),
         log_x=along.log,
         large_x=along.large,
         note=captions.note(
             data,
-            points,
-            bands=has_bands and not data.behind,
-            references=[along.source] if any(references.values()) else (),
-            more=more,
+            [(line.measure, point) for line in every for point in line.points],
+            bands=not data.behind and any(line.band for line in drawn),
+            references=[along.source] if has_references else (),
+            more=_about_what_is_beside(data, list(found), any(line.thin for line in drawn)),
         ),
     )
+
+
+def _panels(
+    data: Data, along: Axis, found: Mapping[Measure, Sequence[Series]], by: Sequence[str]
+) -> tuple[Panel, ...]:
+    references = {measure: tuple(along.references(measure)) for measure in found}
+    titles = dict(zip(found, series.titles(list(found)), strict=True))
+    together = not by and len(found) > 1 and not any(references.values())
+    groups = [measure.benchmark for measure in found]
+    panels = []
+    for measure, lines in found.items():
+        made = []
+        for index, one in enumerate(lines):
+            style = line_style(index, lines) if by else {"color": color_of(measure, groups)}
+            label = titles[measure] if together else captions.name_of(one.names) or "ours"
+            with_band = len(lines) <= _MOST_BANDS
+            made.append(_line(data, one, label, along, style, with_band=with_band))
+        rules = _rules(data, measure, along, made[0].color if together else 0)
+        panels.append(Panel(title=titles[measure], lines=(*made, *rules, *references[measure])))
+    if together:
+        every = [line for panel in panels for line in panel.lines]
+        return (Panel(title="", lines=tuple(sorted(every, key=lambda line: line.thin))),)
+    if len(panels) == 1:  # its measure is named on the axis
+        return (dataclasses.replace(panels[0], title=""),)
+    return tuple(panels)
+
+
+def _y_label(shown: Sequence[Measure]) -> str:
+    metrics = list(dict.fromkeys(curves.metric_title(measure.metric) for measure in shown))
+    if len(metrics) > 1:
+        return "Score, %"
+    (metric,) = metrics
+    only = curves.benchmark_title(shown[0].benchmark)
+    if len(shown) > 1 or only == metric:
+        return f"{metric}, %"
+    return f"{only}: {metric.lower() if metric[1:].islower() else metric}, %"
+
+
+def _about_what_is_beside(data: Data, shown: Sequence[Measure], has_rules: bool) -> list[str]:
+    """Returns the sentences of a note on the study behind and on rules."""
+    sentences = []
+    seeds = [len(p.values) for measure in shown for p in series.points(data.behind, measure)]
+    if seeds:
+        num = " to ".join(str(n) for n in dict.fromkeys((min(seeds), max(seeds))))
+        sentences.append(f"Bands: the several-seed study, mean of {num} seeds ± 1 standard error.")
+    if has_rules:
+        sentences.append("Dotted: a rule that always gives a task's most frequent answer.")
+    return sentences
 
 
 def line_style(index: int, lines: Sequence[Series]) -> dict:
@@ -199,11 +212,11 @@ def line_style(index: int, lines: Sequence[Series]) -> dict:
     return {"color": 1 + index - first}
 
 
-def color_of(benchmark: str, groups: Sequence[str]) -> int:
+def color_of(measure: Measure, groups: Sequence[str]) -> int:
     """Returns the neutral color 0 for held-in, and for every other group its own from 1 on."""
-    if benchmark == "held_in":
+    if measure.benchmark == "held_in":
         return 0
-    return 1 + [group for group in groups if group != "held_in"].index(benchmark)
+    return 1 + [group for group in groups if group != "held_in"].index(measure.benchmark)
 
 
 def _line(
