@@ -262,6 +262,9 @@ def test_a_header_says_what_a_sweep_is_and_costs(swept, name):
     if trained:
         assert re.search(rf"{len(trained)} are finetunings|all of them finetunings", text)
         assert f"Work: {sum(trained):.1e} FLOPs".replace("e+", "e") in text
+        # At the pace of the paper's 540B, which took 512 chips 37 hours.
+        hours = sum(trained) / table_22("flan_palm_540b").flops * 512 * 37
+        assert f"Time: about {float(f'{hours:.2g}'):,.0f} chip-hours" in text
     slices = {slice_of(point.recipe) for point in points}
     hardware = re.search(r"Hardware: .*", text)[0]
     assert {min(slices), max(slices)} <= set(map(int, re.findall(r"v4-(\d+)", hardware)))
