@@ -32,6 +32,7 @@ INSTALL_REQUIRES = [
     "scipy>=1.13,<2",  # laws through scaling curves; jax asks for it too
     "etils[epath]>=1.9,<2",  # local and bucket paths alike
     "matplotlib>=3.9,<4",  # figures
+    "plotly>=7.1,<8",  # figures of a report's page: its plotly.js alone is used
     "jinja2>=3.1.6,<4",  # HTML reports, always autoescaped
     "rouge-score>=0.1.2,<0.2",  # ROUGE-L as Natural-Instructions measures it
     "sacrebleu>=2.6,<3",  # BLEU of the translation tasks; 3 may change its default tokens
