@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests run on this many processes; two suit two cores.
 WORKERS ?= 2
 
-.PHONY: quickstart test test-parity test-slow benchmarks lint clean
+.PHONY: quickstart test test-parity test-slow benchmarks mini-study lint clean
 
 # A stamp per set of extras: installing again only when setup.py changed.
 $(VENV)/.installed-%: setup.py
@@ -39,6 +39,10 @@ test-slow: $(VENV)/.installed-test
 benchmarks: $(VENV)/.installed-test
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' -e '.[hf]'
 	@$(BIN)/python benchmarks
+
+# docs/studies/mini from nothing: seven sweeps, then its files, figures and tables.
+mini-study: $(VENV)/.installed-test
+	@$(BIN)/python docs/studies/mini/regenerate.py --out runs/mini_study
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info quickstart

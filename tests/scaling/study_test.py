@@ -3,20 +3,38 @@
 """The published study of the mini collection: its files agree, and its numbers say what it says."""
 
 import importlib.util
+import math
+import statistics
 from pathlib import Path
 
 import pytest
 
-from flan_jax import reporting
+import gin
+from flan_jax import config
 from flan_jax.core import files
 from flan_jax.evals import scores as scores_lib
-from flan_jax.scaling import curves, tables
+from flan_jax.scaling import curves, group_tables, tables
 from tasks.mini import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "docs" / "studies" / "mini"
 PACKAGE = ROOT / "tasks" / "mini"
-SIZES = ("mini_micro", "mini")
+GIN_FILES = {
+    "task_scaling": "mini_study",
+    "size_scaling": "mini_size_scaling",
+    "cot_ablation": "mini_cot_ablation",
+    "prompt_settings": "mini_prompt_settings",
+    "mixture_ablation": "mini_mixture_ablation",
+}
+SIZES = ("mini_nano", "mini_micro", "mini", "mini_wide")
+DIRECT, RATIONALE = "held_out_combination", "held_out_combination_cot"
+FEW_SHOT = "held_out_combination_few_shot"
+
+
+@pytest.fixture(autouse=True)
+def clean_gin():
+    yield
+    gin.clear_config()
 
 
 @pytest.fixture(scope="module")
@@ -28,44 +46,76 @@ def publish():
 
 
 @pytest.fixture(scope="module")
-def scores():
-    return scores_lib.read_scores(STUDY / "scores.csv")
+def scores(publish):
+    return {name: scores_lib.read_scores(publish.folder(name) / "scores.csv") for name in GIN_FILES}
 
 
-def test_the_study_is_whole(scores):
-    runs = files.read_json(STUDY / "sweep.json")["runs"]
-    assert len(runs) == 6 * len(SIZES) * 3
+def seeds_of(rows, benchmark, **settings):
+    """Returns a group's mean of each seed, of the runs with these settings."""
+    found = {
+        row.settings["seed"]: row.value
+        for row in rows
+        if (row.subtask, row.benchmark) == (scores_lib.MEAN, benchmark)
+        and settings.items() <= row.settings.items()
+    }
+    assert sorted(found) == ["1", "2", "3"], (benchmark, settings)
+    return list(found.values())
+
+
+def differ(lower, higher):
+    """Whether the second mean is above the first by more than both standard errors together."""
+    low, high = (statistics.fmean(values) for values in (lower, higher))
+    errors = [statistics.stdev(values) / len(values) ** 0.5 for values in (lower, higher)]
+    return high - low > sum(errors)
+
+
+@pytest.mark.parametrize("name", GIN_FILES)
+def test_a_study_holds_every_run_of_its_sweep(name, publish, scores):
+    config.parse([f"sweeps/{GIN_FILES[name]}.gin"], roots=("Sweep",))
+    declared = config.configured("Sweep")()
+    info = files.read_json(publish.folder(name) / "sweep.json")
+    runs = info["runs"]
+    counts = [len(declared.recipes), *(len(values) for values in declared.grid.values())]
+    assert len(runs) == len({run["name"] for run in runs}) == math.prod(counts)
     assert {run["status"] for run in runs} == {"done"}
-    for curve in curves.task_scaling(scores):
-        assert [p.num_tasks for p in curve.points] == [4, 8, 16, 32, 64, 128]
-        assert {len(p.values) for p in curve.points} == {3}
+    assert (info["title"], info["sizes"]) == (declared.title, list(declared.recipes))
+    there = {tuple(sorted(row.settings.items())) for row in scores[name]}
+    assert there == {tuple(sorted(run["settings"].items())) for run in runs}
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", SIZES[1:3])
 def test_held_out_combinations_rise_beyond_the_error_bars(scores, size):
     (curve,) = (
         c
-        for c in curves.task_scaling(scores)
-        if (c.benchmark, c.size) == ("held_out_combination", size)
+        for c in curves.task_scaling(scores["task_scaling"])
+        if (c.benchmark, c.size) == (DIRECT, size)
     )
-    by_count = {point.num_tasks: point for point in curve.points}
-    for fewer, more in ((16, 32), (32, 64), (64, 128)):
-        low, high = by_count[fewer], by_count[more]
-        assert high.mean - high.stderr > low.mean + low.stderr, (size, fewer, more)
+    assert [p.num_tasks for p in curve.points] == [4, 8, 16, 32, 64, 128]
+    for low, high in zip(curve.points[2:], curve.points[3:], strict=False):
+        assert differ(low.values, high.values), (size, low.num_tasks, high.num_tasks)
 
 
 def test_what_quickstart_draws_is_the_study_and_the_rule_as_computed(scores, publish, tmp_path):
-    scores_lib.write_scores(tmp_path / "study.csv", publish.summary(scores))
+    summary = publish.summary(scores["task_scaling"])
+    scores_lib.write_scores(tmp_path / "study.csv", summary)
     scores_lib.write_scores(tmp_path / "baselines.csv", publish.baseline_scores())
     for name in ("study.csv", "baselines.csv"):
         assert (tmp_path / name).read_bytes() == (PACKAGE / name).read_bytes(), name
     assert (publish.NUM_TASKS[-1], len(catalogue.training())) == (128, 128)
 
 
-def test_the_page_shows_the_tables_of_its_scores(scores, publish):
+@pytest.mark.parametrize("name", GIN_FILES)
+def test_the_page_shows_the_table_of_each_study(name, publish, scores):
     page = (STUDY / "README.md").read_text(encoding="utf-8")
-    table = tables.markdown(tables.group_table(scores, publish.METRIC, SIZES))
-    assert table in page
+    info = files.read_json(publish.folder(name) / "sweep.json")
+    order = group_tables.order_of([run["settings"] for run in info["runs"]], info["sizes"])
+    table = group_tables.group_table(scores[name], publish.METRIC, order)
+    assert tables.markdown(table) in page
+    assert publish.with_tables(page) == page
+
+
+def test_the_page_shows_what_else_was_counted(publish, scores):
+    page = (STUDY / "README.md").read_text(encoding="utf-8")
     for side, name in enumerate(("All values trained on", "All pairs of values trained on")):
         cells = (str(publish.coverage(num)[side]) for num in publish.NUM_TASKS)
         assert f"| {name} | {' | '.join(cells)} |" in page
@@ -75,7 +125,10 @@ def test_the_page_shows_the_tables_of_its_scores(scores, publish):
         assert f"{score.value:.1f}" in page
 
 
-def test_the_study_can_be_drawn_again_from_its_files(tmp_path):
-    made = reporting.report(str(STUDY), out=str(tmp_path), baselines=str(PACKAGE / "baselines.csv"))
-    assert made.table_markdown.read_bytes() == (STUDY / "scores_table.md").read_bytes()
-    assert {path.suffix for path in made.figures} == {".png", ".svg", ".pdf"}
+@pytest.mark.parametrize("name", GIN_FILES)
+def test_a_study_can_be_drawn_again_from_its_files(name, publish, tmp_path):
+    publish.draw(publish.folder(name), tmp_path, with_rules=name == publish.TASK_SCALING)
+    kept = publish.folder(name)
+    assert (tmp_path / publish.TABLE).read_bytes() == (kept / publish.TABLE).read_bytes()
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made and made <= {path.name for path in kept.iterdir()}
