@@ -56,8 +56,7 @@ class Prediction:
 class Packed:
     """The predictions of several runs."""
 
-    # Compressed JSON as `pack` describes it.
-    tasks: Mapping[TaskKey, bytes]
+    tasks: Mapping[TaskKey, bytes]  # compressed JSON, as `pack` describes it
     left_out: tuple[TaskKey, ...]  # for which there was no room
 
     @property
@@ -101,12 +100,11 @@ def pack(
     metric: str,
     limit_bytes: int = LIMIT_BYTES,
 ) -> Packed:
-    """Packs what the runs of a study answered, each task as
+    """Packs what the runs of a study answered, each task as one JSON value of its own.
 
-        {"metric": name or null, "questions": [[id, prompt, [reference, ...]], ...],
-         "runs": {number of the run: {"q": [question, ...], "p": [prediction, ...],
-                                      "a": [answer, or null if it is the prediction, ...],
-                                      "s": [score or null, ...]}}}
+    A task holds `metric` (the one that judges its answers, or null), `questions` ([id, prompt,
+    references] each) and `runs`: by number of the run, lists `q` (numbers of questions), `p`
+    (predictions), `a` (answers; null where it is the prediction) and `s` (scores, or null).
 
     Where not all fit, whole tasks are left out, evenly: every second one is tried first, then every
     second one of the rest, and each that still fits is kept. The same files give the same bytes.
@@ -118,7 +116,7 @@ def pack(
 
     Raises:
         DataError: a file of predictions is malformed.
-    """  # fmt: skip
+    """
     paths: dict[TaskKey, dict[int, Path]] = {}
     for number, folder in enumerate(folders):
         for key, path in ({} if folder is None else find(folder)).items():
@@ -203,7 +201,8 @@ def _task(by_run: Mapping[int, Sequence[Prediction]], metric: str) -> dict[str, 
 def _number(score: float | None) -> float | int | None:
     if score is None:
         return None
-    return int(score) if score == int(score) else round(score, 2)
+    rounded = round(score, 4)
+    return int(rounded) if rounded == int(rounded) else rounded
 
 
 def _spread(keys: Iterable[TaskKey]) -> list[TaskKey]:
