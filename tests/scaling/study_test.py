@@ -95,6 +95,41 @@ def test_held_out_combinations_rise_beyond_the_error_bars(scores, size):
         assert differ(low.values, high.values), (size, low.num_tasks, high.num_tasks)
 
 
+def test_larger_is_better_until_it_is_not(scores):
+    by_size = [seeds_of(scores["size_scaling"], DIRECT, size=size) for size in SIZES]
+    nano, micro, mini, wide = by_size
+    assert differ(nano, micro) and differ(micro, mini)
+    assert not differ(mini, wide) and not differ(wide, mini)
+
+
+@pytest.mark.parametrize("size", SIZES[1:3])
+def test_rationales_come_with_their_data_and_do_not_pay(scores, publish, size):
+    rows = scores["cot_ablation"]
+    without, only, both = (
+        {form: seeds_of(rows, form, mixture=name, size=size) for form in (DIRECT, RATIONALE)}
+        for name in ("without CoT", "CoT only", "both")
+    )
+    assert not differ(both[DIRECT], without[DIRECT]) and not differ(without[DIRECT], both[DIRECT])
+    assert differ(both[RATIONALE], without[RATIONALE])
+    assert max(*only[DIRECT], *only[RATIONALE]) < 1
+    given = scores_lib.read_scores(publish.folder("cot_ablation") / publish.RATIONALES)
+    assert set(seeds_of(given, RATIONALE, mixture="without CoT", size=size)) == {0}
+    assert min(seeds_of(given, RATIONALE, mixture="both", size=size)) > 50
+    assert set(seeds_of(given, DIRECT, mixture="both", size=size)) == {0}
+
+
+def test_exemplars_confuse_and_training_on_both_kinds_of_prompt_does_not_help(scores):
+    rows = scores["prompt_settings"]
+    both, zero_shot, few_shot = (
+        {form: seeds_of(rows, form, mixture=name) for form in (DIRECT, FEW_SHOT)}
+        for name in ("both", "zero-shot", "few-shot")
+    )
+    assert differ(both[FEW_SHOT], both[DIRECT])
+    assert differ(both[DIRECT], zero_shot[DIRECT])
+    assert not differ(zero_shot[FEW_SHOT], both[FEW_SHOT])
+    assert differ(few_shot[FEW_SHOT], both[FEW_SHOT])
+
+
 def test_what_quickstart_draws_is_the_study_and_the_rule_as_computed(scores, publish, tmp_path):
     summary = publish.summary(scores["task_scaling"])
     scores_lib.write_scores(tmp_path / "study.csv", summary)
@@ -125,10 +160,19 @@ def test_the_page_shows_what_else_was_counted(publish, scores):
         assert f"{score.value:.1f}" in page
 
 
-@pytest.mark.parametrize("name", GIN_FILES)
-def test_a_study_can_be_drawn_again_from_its_files(name, publish, tmp_path):
-    publish.draw(publish.folder(name), tmp_path, with_rules=name == publish.TASK_SCALING)
-    kept = publish.folder(name)
+def test_the_one_command_runs_every_sweep_that_is_published(publish, monkeypatch):
+    monkeypatch.syspath_prepend(str(STUDY))  # as python docs/studies/mini/regenerate.py has it
+    import regenerate
+
+    assert set(regenerate.SWEEPS) == {*publish.STUDIES, *publish.RATES}
+    assert GIN_FILES.items() <= regenerate.SWEEPS.items()
+    for gin_file in regenerate.SWEEPS.values():
+        assert (config.gin_root() / "sweeps" / f"{gin_file}.gin").is_file()
+
+
+def test_a_study_can_be_drawn_again_from_its_files(publish, tmp_path):
+    kept = publish.folder(publish.PROMPT_SETTINGS)
+    publish.draw(kept, tmp_path, with_rules=False)
     assert (tmp_path / publish.TABLE).read_bytes() == (kept / publish.TABLE).read_bytes()
     made = {path.name for path in tmp_path.iterdir()}
     assert made and made <= {path.name for path in kept.iterdir()}
