@@ -11,13 +11,14 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from flan_jax.scaling import axis
+from flan_jax.scaling import axis, panels
 from flan_jax.scaling.plots import SERIES, SHADES, Bars, Figure, Line, Panel
 
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")  # as drawn
 _TICKS_POINTS = 330.0  # as wide as a panel is on a phone
 _NAME_CHARS = 22
-_BAR_PX, _GROUP_PX = 20, 14
+_HOVER_CHARS = 44  # of a line: what hovers is cut at the chart's edge
+_BAR_PX, _FRAME_PX = 21, 64
 
 
 def chart(figure: Figure) -> dict[str, Any]:
@@ -127,51 +128,65 @@ def _traces(
 
 
 def _bars_panel(panel: Panel, figure: Figure) -> dict[str, Any]:
+    tops, height = panels.group_tops(panel)
+    number = dict.fromkeys(tops, 0)  # of the next bar of each group
     data = []
     for series in panel.bars:
-        color = _color(series)
-        hollow = {"color": "{card}", "line": {"color": color, "width": 1.4}}
-        trace = {
-            "type": "bar",
-            "orientation": "h",
-            "legendgroup": series.label,
-            "name": _escape(series.label),
-            "y": [_wrapped(name) for name in series.names],
-            "x": list(series.values),
-            "marker": hollow if series.reference else {"color": color},
-            "hoverinfo": "text",
-            "hovertext": _hover_of_bars(series, figure),
-            "text": [f"{value:.{figure.digits}f}" for value in series.values],
-            "textposition": "outside",
-            "cliponaxis": False,
-        }
-        if any(series.errors):
-            trace["error_x"] = _errors([value or 0.0 for value in series.errors], "{muted}")
-        data.append(trace)
-    num_bars = sum(len(series.names) for series in panel.bars)
-    ends = [
-        value + ((series.errors[i] if series.errors else None) or 0.0)
-        for one in figure.panels
-        for series in one.bars
-        for i, value in enumerate(series.values)
-    ]
+        centers = []
+        for name in series.names:
+            centers.append(round(tops[name] + panels.BAR_IN * (number[name] + 0.5), 4))
+            number[name] += 1
+        data += _bar_traces(series, centers, figure)
+    ends = [end for one in figure.panels for series in one.bars for end in _ends(series)]
     layout = {
-        "barmode": "group",
-        "bargap": 0.3,
+        "barmode": "overlay",  # each bar has a place of its own
         "xaxis": {
             "title": {"text": _escape(figure.y_label)},
             "range": [min(0.0, *ends) * 1.1, (max(ends) * 1.16) or 1.0],
         },
         "yaxis": {
-            "type": "category",
-            "categoryorder": "array",
-            "categoryarray": [_wrapped(name) for name in panel.names],
-            "autorange": "reversed",
+            "range": [height, 0.0],
+            "tickvals": [tops[name] + panels.BAR_IN * times / 2 for name, times in number.items()],
+            "ticktext": [_wrapped(name) for name in tops],
             "automargin": True,
         },
     }
-    height = 110 + _BAR_PX * num_bars + _GROUP_PX * len(panel.names)
-    return {"title": panel.title, "height": height, "data": data, "layout": layout}
+    pixels = round(_FRAME_PX + _BAR_PX * height / panels.BAR_IN)
+    return {"title": panel.title, "height": pixels, "data": data, "layout": layout}
+
+
+def _bar_traces(series: Bars, centers: Sequence[float], figure: Figure) -> list[dict[str, Any]]:
+    """Returns the bars, and their values written behind the ends of their error bars."""
+    color = _color(series)
+    hollow = {"color": "{card}", "line": {"color": color, "width": 1.4}}
+    common = {"legendgroup": series.label, "name": _escape(series.label), "y": list(centers)}
+    bars = common | {
+        "type": "bar",
+        "orientation": "h",
+        "x": list(series.values),
+        "width": round(0.86 * panels.BAR_IN, 4),
+        "marker": hollow if series.reference else {"color": color},
+        "hoverinfo": "text",
+        "hovertext": _hover_of_bars(series, figure),
+        "textposition": "none",
+    }
+    if any(series.errors):
+        bars["error_x"] = _errors([value or 0.0 for value in series.errors], "{muted}")
+    written = common | {
+        "type": "scatter",
+        "mode": "text",
+        "x": [max(end, 0.0) for end in _ends(series)],
+        "text": [f" {value:.{figure.digits}f}" for value in series.values],
+        "textposition": "middle right",
+        "hoverinfo": "skip",
+        "cliponaxis": False,
+    }
+    return [bars, written]
+
+
+def _ends(series: Bars) -> list[float]:
+    halves = series.errors or (None,) * len(series.values)
+    return [value + (half or 0.0) for value, half in zip(series.values, halves, strict=True)]
 
 
 def _x_range(figure: Figure) -> list[float]:
@@ -201,21 +216,21 @@ def _errors(
 
 def _hover(line: Line, figure: Figure) -> list[str]:
     if line.hover:
-        return [_escape(text) for text in line.hover]
+        return [_told(text) for text in line.hover]
     label = axis.large if figure.large_x else axis.count
     spread = line.spread or (None,) * len(line.y)
     return [
-        _escape(f"{line.label}\n{_value(y, half, figure)}\n{figure.x_label}: {label(x)}".strip())
+        _told(f"{line.label}\n{_value(y, half, figure)}\n{figure.x_label}: {label(x)}".strip())
         for x, y, half in zip(line.x, line.y, spread, strict=True)
     ]
 
 
 def _hover_of_bars(series: Bars, figure: Figure) -> list[str]:
     if series.hover:
-        return [_escape(text) for text in series.hover]
+        return [_told(text) for text in series.hover]
     halves = series.errors or (None,) * len(series.values)
     return [
-        _escape(f"{name}\n{series.label}: {_value(value, half, figure)}")
+        _told(f"{name}\n{series.label}: {_value(value, half, figure)}")
         for name, value, half in zip(series.names, series.values, halves, strict=True)
     ]
 
@@ -237,6 +252,11 @@ def _symbol(index: int) -> str:
 
 def _escape(text: str) -> str:
     return html.escape(text, quote=False).replace("\n", "<br>")
+
+
+def _told(text: str) -> str:
+    lines = [textwrap.wrap(line, _HOVER_CHARS) or [""] for line in text.split("\n")]
+    return _escape("\n".join(part for line in lines for part in line))
 
 
 def _wrapped(name: str) -> str:

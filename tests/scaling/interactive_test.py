@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures as data for plotly.js: places, colors by name, escaped texts, another's points hollow."""
 
+import dataclasses
 import math
 
 from flan_jax.core import files
 from flan_jax.scaling import interactive
+from flan_jax.scaling.plots import Line, Panel
 from tests.scaling import explored_study
 
 
@@ -41,14 +43,26 @@ def test_texts_are_escaped_and_lines_broken():
     assert ours["name"] == "ours &lt;i&gt;" and ours["legendgroup"] == "ours <i>"
 
 
+def test_what_hovers_has_short_lines():
+    line = Line(label="", x=(1.0,), y=(1.0,), hover=("word " * 20 + "\n\nend",))
+    panel = Panel(title="", lines=(line,))
+    figure = dataclasses.replace(explored_study.lines_figure(), panels=(panel,))
+    (text,) = interactive.chart(figure)["panels"][0]["data"][0]["hovertext"]
+    assert [len(part) for part in text.split("<br>")] == [44, 44, 9, 0, 3]  # 9, 9 and 2 words
+
+
 def test_bars_lie_by_group_the_first_at_the_top():
     (panel,) = interactive.chart(explored_study.bars_figure())["panels"]
-    ours, paper = panel["data"]
-    assert (ours["y"], ours["x"], ours["orientation"]) == (["a &amp; b", "c"], [10.0, 60.0], "h")
-    assert ours["text"] == ["10.0", "60.0"] and ours["error_x"]["array"] == [1.0, 0.0]
+    ours, written, paper, _ = panel["data"]
+    assert (ours["x"], ours["orientation"]) == ([10.0, 60.0], "h")
+    assert ours["y"][0] < ours["y"][1] < paper["y"][0]
+    assert written["text"] == [" 10.0", " 60.0"] and written["x"] == [11.0, 60.0]
+    assert ours["error_x"]["array"] == [1.0, 0.0]
     assert paper["marker"]["color"] == "{card}"
-    assert panel["layout"]["yaxis"]["categoryarray"] == ["a &amp; b", "c"]
-    assert panel["layout"]["yaxis"]["autorange"] == "reversed"
+    rows = panel["layout"]["yaxis"]
+    assert rows["ticktext"] == ["a &amp; b", "c"]
+    assert math.isclose(rows["tickvals"][0], ours["y"][0]) and rows["range"][1] == 0.0  # the top
+    assert math.isclose(rows["tickvals"][1], (ours["y"][1] + paper["y"][0]) / 2)
     assert panel["layout"]["xaxis"]["range"][1] > 70.0
 
 
