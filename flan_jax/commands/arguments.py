@@ -3,6 +3,7 @@
 """Arguments that several commands share."""
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,6 +23,17 @@ def at_least(least: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def positive(text: str) -> float:
+    """Parses a number above 0, for `type=` of an argument."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"need a number above 0, got {text!r}")
+    return value
 
 
 def add_gin(parser: argparse.ArgumentParser) -> None:

@@ -37,11 +37,12 @@ def run(args: argparse.Namespace) -> None:
     sweeps.run(_SWEEP, args.out)
     say("quickstart: 2/2 draw")
     made = reporting.report(args.out, study=_STUDY, baselines=_BASELINES)
-    png, svg = made.figures[:2]
+    png, svg, _ = made.figures[:3]
+    markdown, table, *_ = made.tables
     print()
-    print(made.table_markdown.read_text(encoding="utf-8"))
+    print(markdown.read_text(encoding="utf-8"))
     print(f"Done in {(time.monotonic() - start) / 60:.1f} minutes. Look at:")
     print(f"  scaling curve   {png}")
     print(f"                  {svg}")
-    print(f"  scores          {made.table_csv}")
+    print(f"  scores          {table}")
     print(f"  report          {made.page}   (open it in a browser)")

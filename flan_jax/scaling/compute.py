@@ -13,7 +13,8 @@ import dataclasses
 import itertools
 import json
 import os
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from flan_jax.data.seqio_loader import SeqioInput
 from flan_jax.models.model import Model
 from flan_jax.paper import finetuning
 from flan_jax.parallel.mesh import MeshShape, make_mesh
+from flan_jax.scaling.tables import Table
 from flan_jax.training.loop import TrainConfig, step_spec
 from flan_jax.training.state import num_params
 from flan_jax.training.step import eval_step
@@ -149,6 +151,52 @@ def of_run(
         train_s=seconds,
         num_devices=jax.device_count(),
         device_kind=jax.devices()[0].device_kind,
+    )
+
+
+def table(runs: Sequence[tuple[str, RunCompute]], price: float | None = None) -> Table | None:
+    """Returns what runs computed: a row for each size and number of steps, the mean of its runs.
+
+    Args:
+        runs: (size, what it computed) of each.
+        price: of a device-hour; with it the cost of all runs of a row stands there.
+
+    Returns:
+        None if there are no runs.
+    """
+    alike: dict[tuple, list[RunCompute]] = {}
+    for size, run in runs:
+        alike.setdefault((size, run.num_params, run.num_steps), []).append(run)
+    if not alike:
+        return None
+    rows = []
+    for (size, _, _), found in alike.items():
+        one = found[0]
+        hours = [each.device_hours for each in found]
+        total = None if None in hours else sum(hours)
+        mfus = [each.mfu for each in found if each.mfu is not None]
+        tokens = [each.num_tokens for each in found if each.num_tokens is not None]
+        cells = [
+            size, f"{len(found)}", f"{one.num_params:,}", f"{one.num_steps:,}",
+            f"{one.num_positions:,}", f"{round(statistics.fmean(tokens)):,}" if tokens else "",
+            f"{one.train_flops:.2e}", f"{one.rule_flops:.2e}",
+            "" if total is None else f"{total:.3g}",
+            f"{statistics.fmean(mfus):.1%}" if mfus else "",
+        ]  # fmt: skip
+        if price is not None:
+            cells.append("" if total is None else f"{total * price:,.2f}")
+        rows.append((tuple(cells), ()))
+    names = ("Size", "Runs", "Parameters", "Steps", "Positions", "Tokens", "FLOPs",
+             "FLOPs by the rule", "Device-hours, all runs", "MFU")  # fmt: skip
+    return Table(
+        title="What each run computed in training",
+        names=names if price is None else (*names, "Cost, all runs"),
+        columns=(),
+        rows=tuple(rows),
+        note="Positions count padding, tokens do not. FLOPs: three times the matrix products of a "
+        "forward pass; by the rule behind the paper's Table 2: 6 (decoder) or 3 (encoder-decoder) "
+        "for each parameter and position. Device-hours are those of the steps alone. MFU: FLOPs "
+        "against the devices' peak, where that is known.",
     )
 
 

@@ -1,38 +1,52 @@
 # Copyright 2026 The flan_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One self-contained HTML page about a task-scaling sweep, with its figures and tables as files.
+"""A study's report: figures and tables as files, and one page with all of it.
 
-The page loads nothing from anywhere: style and drawings are inside it, and there is no script. All
-text goes through Jinja's escaping. It is a function of the `Report` alone: the same report gives
-the same bytes.
+    OUT/<figure>.png, .svg, .pdf     each figure that the study has
+    OUT/scores_table.md, .csv, .tex  groups of tasks by what varies
+    OUT/task_table.csv               every task
+    OUT/fits.md, .csv, .tex          laws through the curves, where there are some
+    OUT/compute.md, .csv, .tex       what the runs computed
+    OUT/report.html                  the page
+
+It is a function of the study, its runs' files and what is drawn beside them: the same ones give the
+same bytes.
 """
 
 import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import markupsafe
-
-from flan_jax.core import errors, files, pages
+from flan_jax.core import errors, files
 from flan_jax.evals import scores as scores_lib
-from flan_jax.scaling import curves as curves_lib
-from flan_jax.scaling import figures, tables
-
-ABOUT_MINI = (
-    "The tasks are the mini collection that ships with flan_jax: small exercises written by a "
-    "program, in the four families of instruction data that the paper mixes, and the models are "
-    "tiny T5s trained here from random weights. It is not the paper's data, nor any of its models: "
-    "the scores below say nothing about English, and are not comparable with the paper's.",
-    "What carries over is the experiment: models finetuned on more tasks, with the same budget of "
-    "steps each, are asked tasks that none of them was trained on. The scores were measured by the "
-    "run that made this page; what comes from elsewhere (the bands of a study, dotted rules, the "
-    "paper's own numbers) is named where it stands. Held-out combinations ask for unseen "
-    "combinations of skills that were trained; held-out skills ask for skills that were not.",
+from flan_jax.evals.scores import Score
+from flan_jax.scaling import (
+    captions,
+    compute,
+    curves,
+    experiments,
+    figures,
+    fits,
+    group_tables,
+    line_figures,
+    page,
+    selection,
+    series,
+    tables,
 )
-"""What a report on the mini collection is and is not."""
+from flan_jax.scaling.captions import Data
+from flan_jax.scaling.study import Study
+from flan_jax.scaling.tables import Table
+
+_FEW_RUNS = 12
+_PAPER = (
+    "Other models, other data, other benchmarks: only the shape of a curve can be set beside those "
+    "above. Source: Chung et al. 2022, “Scaling Instruction-Finetuned Language Models” "
+    "(arXiv:2210.11416v5), Table 3."
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,100 +68,84 @@ class Example:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Report:
-    """All that a report says."""
-
-    title: str
-    subtitle: str  # collection, model size, seeds: also stands in the figures
-    scores: Sequence[scores_lib.Score]  # of all runs, with num_tasks (and size, seed) as settings
-    about: Sequence[str] = ABOUT_MINI  # paragraphs: what this is and is not
-    metric: str = "exact_match"  # of the figure and of the first table
-    study: Sequence[scores_lib.Score] = ()  # of a several-seed study, drawn behind
-    baselines: Sequence[scores_lib.Score] = ()  # of rules without learning, drawn as thin lines
-    size_order: Sequence[str] = ()  # from small to large
-    # Panel -> label -> (step, loss) pairs.
-    losses: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]] = dataclasses.field(
-        default_factory=dict
-    )
-    examples: Sequence[Example] = ()
-    facts: Sequence[tuple[str, str]] = ()  # name -> value: model, steps, machine, versions
-    timings: Sequence[tuple[str, float]] = ()  # stage -> seconds
-    wall_s: float | None = None  # seconds for all; None: the sum of the stages
-    config: str = ""  # the operative Gin text
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class ReportFiles:
-    """What `write_report` made."""
+    """What a report consists of."""
 
     page: Path
-    table_markdown: Path
-    table_csv: Path
-    figures: tuple[Path, ...]  # PNG and SVG of each; the task-scaling curve first
+    tables: tuple[Path, ...]  # the scores' first: .md, .csv, .tex
+    figures: tuple[Path, ...]  # PNG, SVG and PDF of each, the study's main one first
 
 
-def write_report(report: Report, out: str | os.PathLike) -> ReportFiles:
-    """Writes `report.html`, its figures as PNG and SVG, and `scores_table.md` and `.csv`.
+def write_report(
+    study: Study,
+    out: str | os.PathLike,
+    *,
+    behind: Sequence[Score] = (),
+    baselines: Sequence[Score] = (),
+    price: float | None = None,
+) -> ReportFiles:
+    """Writes the report of a study: of its runs that are done.
+
+    Args:
+        study: what to report on.
+        out: folder to write to; files of the same names are replaced.
+        behind: rows of a several-seed study of the same, drawn behind as bands.
+        baselines: rows of rules without learning, drawn as thin lines.
+        price: of a device-hour, in any currency, for the cost of what was computed.
 
     Raises:
-        DataError: if the scores lack the metric or the number of tasks.
+        UsageError: the study names a figure or a selection that there is none of.
+        DataError: its rows or predictions are malformed.
     """
     out = Path(out)
-
-    def curves_of(rows: Sequence[scores_lib.Score]) -> tuple[curves_lib.Curve, ...]:
-        return curves_lib.task_scaling(rows, metric=report.metric) if rows else ()
-
-    curves = curves_lib.task_scaling(report.scores, metric=report.metric)
-    scaling = curves_lib.task_scaling_figure(
-        curves,
-        title=report.title,
-        subtitle=report.subtitle,
-        metric=report.metric,
-        study=curves_of(report.study),
-        baselines=curves_of(report.baselines),
-        size_order=report.size_order,
-    )
-    drawn = list(figures.save(scaling, out / "task_scaling"))
-    losses = None
-    if report.losses:
-        losses = curves_lib.losses_figure(
-            report.losses, title="Training loss", subtitle=report.subtitle
-        )
-        drawn += figures.save(losses, out / "losses")
-    others = sorted({s.metric for s in report.scores} - {report.metric})
-    group_tables = [
-        tables.group_table(report.scores, m, report.size_order) for m in (report.metric, *others)
+    data = experiments.data_of(study, behind=behind, baselines=baselines)
+    drawn = experiments.figures_for(study, behind=behind, baselines=baselines)
+    group = _group_tables(study, data)
+    every = group_tables.task_table(data.rows, data.order)
+    laws = _laws(data)
+    runs = [(run.size, run.compute) for run in study.done if run.compute is not None]
+    computed = compute.table(runs, price)
+    written = [
+        *_write_tables(out / "scores_table", group),
+        _write(out / "task_table.csv", lambda file: tables.write_csv(every, file)),
     ]
-    with files.atomic_open(out / "scores_table.md") as file:
-        file.write("\n".join(f"{t.title}\n\n{tables.markdown(t)}" for t in group_tables))
-    with files.atomic_open(out / "scores_table.csv") as file:
-        tables.write_csv(group_tables[0], file)
-    page = pages.template(
-        "flan_jax.scaling",
-        "report.html.j2",
-        thousands=lambda value: f"{value:,}",
-        duration=_duration,
-    ).render(
-        report=report,
-        tiles=_tiles(curves),
-        metric_title=curves_lib.metric_title(report.metric),
-        scaling=_inline(scaling),
-        losses=_inline(losses) if losses else None,
-        group_tables=group_tables,
-        task_table=tables.task_table(report.scores),
-        paper_table=tables.paper_table(),
-        paper_figure=_inline(curves_lib.paper_figure()),
-        examples=_by_group(report.examples),
-        total_s=sum(s for _, s in report.timings) if report.wall_s is None else report.wall_s,
+    if laws:
+        written += _write_tables(out / "fits", laws)
+    if computed is not None:
+        written += _write_tables(out / "compute", [computed])
+    saved = [path for figure in drawn for path in figures.save(figure, out / figure.name)]
+    sections = [page.Section(title=figure.title, figures=[figure]) for figure in drawn]
+    sections.append(page.Section(title="Scores", tables=group))
+    if laws:
+        sections.append(page.Section(title="Laws through the curves", tables=laws))
+    if computed is not None:
+        sections.append(page.Section(title="What it took", tables=[computed]))
+    page.write_page(
+        page.Page(
+            title=study.title,
+            subtitle=captions.subtitle(data) + _unfinished(study),
+            about=study.about,
+            tiles=_tiles(data),
+            sections=sections,
+            task_table=every,
+            study=study,
+            examples=_examples(study, data.rows),
+            paper=[
+                page.Section(
+                    title="The same experiment in the paper",
+                    paragraphs=[_PAPER],
+                    figures=[curves.paper_figure()],
+                    tables=[tables.paper_table()],
+                )
+            ],
+            facts=_facts(study),
+            timings=_timings(study),
+            wall_s=study.info.get("wall_s"),
+            config=study.info.get("config", ""),
+        ),
+        out / "report.html",
     )
-    with files.atomic_open(out / "report.html") as file:
-        file.write(page)
-    return ReportFiles(
-        page=out / "report.html",
-        table_markdown=out / "scores_table.md",
-        table_csv=out / "scores_table.csv",
-        figures=tuple(drawn),
-    )
+    return ReportFiles(page=out / "report.html", tables=tuple(written), figures=tuple(saved))
 
 
 def pick_examples(
@@ -219,49 +217,146 @@ def _read_predictions(folder, group: str, task: str, metric: str) -> Iterable[Ex
                 raise errors.DataError(f"{path}:{number}: not a prediction ({error!r})") from None
 
 
-def _tiles(curves: Sequence[curves_lib.Curve]) -> list[dict]:
-    """The change of each curve from its fewest to its most tasks, for the head of the page."""
-    several_sizes = len({curve.size for curve in curves}) > 1
-    tiles = []
-    for curve in curves:
-        first, last = curve.points[0], curve.points[-1]
-        errors_of = [p.stderr for p in (first, last) if p.stderr is not None]
-        tiles.append(
-            {
-                "title": curves_lib.benchmark_title(curve.benchmark)
-                + (f", {curve.size}" if several_sizes else ""),
-                "value": last.mean,
-                "first": first.mean,
-                "change": last.mean - first.mean,
-                # Runs of different task counts are independent.
-                "change_error": math.hypot(*errors_of) if len(errors_of) == 2 else None,
-                "fewest": first.num_tasks,
-                "most": last.num_tasks,
-            }
-        )
-    return tiles
+def _group_tables(study: Study, data: Data) -> list[Table]:
+    """Returns a table for each metric that has means, the study's own first."""
+    means = [row.metric for row in data.rows if row.subtask == scores_lib.MEAN]
+    shown = [study.metric] * (study.metric in means)
+    shown += sorted(set(means) - {study.metric, *_parts_of_votes(means)})
+    return [group_tables.group_table(data.rows, metric, data.order) for metric in shown]
 
 
-def _by_group(examples: Sequence[Example]) -> list[tuple[str, list[Example]]]:
-    groups = dict.fromkeys(example.group for example in examples)
+def _parts_of_votes(metrics: Iterable[str]) -> list[str]:
+    """Returns the metrics of the first k answers: a figure shows them."""
+    return [metric for metric in metrics if "/k=" in metric]
+
+
+def _laws(data: Data) -> list[Table]:
+    """Returns the laws in tasks and in FLOPs through the curves that have enough points."""
+    made = []
+    for along, unit, laws in (
+        (line_figures.TASKS_AXIS, "tasks", (fits.log_linear, fits.saturating)),
+        (line_figures.flops_axis(data), "FLOPs", (fits.power_law,)),
+    ):
+        by = series.varied(data.rows, data.order, along.settings)
+        shown = series.measures(data.rows, data.metric)
+        named = []
+        for measure, title in zip(shown, series.titles(shown), strict=True):
+            for line in series.lines(data.rows, measure, along.of, by, data.order):
+                if len({x for x in line.x if x > 0}) > 2:
+                    name = ", ".join(filter(None, (title, captions.name_of(line.names))))
+                    named += [(name, _attempt(law, line)) for law in laws]
+        if named:
+            made.append(fits.table(f"Laws in {unit}", named, of=unit))
+    return made
+
+
+def _attempt(law: Callable[..., fits.Fit], line: series.Series) -> fits.Fit | errors.DataError:
+    try:
+        return law(line.x, [point.values for point in line.points])
+    except errors.DataError as error:
+        return error
+
+
+def _write_tables(stem: Path, made: Sequence[Table]) -> list[Path]:
+    """Writes tables as Markdown and LaTeX, and the first one as CSV."""
+    markdown = "\n".join(f"{table.title}\n\n{tables.markdown(table)}" for table in made)
+    latex = "\n".join(tables.latex(table) for table in made)
     return [
-        (curves_lib.benchmark_title(group), [e for e in examples if e.group == group])
-        for group in sorted(groups, key=curves_lib.benchmark_order)
+        _write(Path(f"{stem}.md"), lambda file: file.write(markdown)),
+        _write(Path(f"{stem}.csv"), lambda file: tables.write_csv(made[0], file)),
+        _write(Path(f"{stem}.tex"), lambda file: file.write(latex)),
     ]
 
 
-def _inline(figure: figures.Figure) -> dict[str, markupsafe.Markup]:
-    """The drawing twice, for wide and narrow windows, without its headings: the page has its own.
-
-    Matplotlib has escaped all text in it.
-    """
-    bare = dataclasses.replace(figure, title="", subtitle="")
-    return {
-        "wide": markupsafe.Markup(figures.inline_svg(bare)),
-        "narrow": markupsafe.Markup(figures.inline_svg(bare, width_in=figures.NARROW_IN)),
-    }
+def _write(path: Path, write: Callable) -> Path:
+    with files.atomic_open(path) as file:
+        write(file)
+    return path
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+def _tiles(data: Data) -> list[page.Tile]:
+    """The change of each curve from its fewest to its most tasks, for the head of the page."""
+    along = line_figures.TASKS_AXIS
+    by = series.varied(data.rows, data.order, along.settings)
+    shown = series.measures(data.rows, data.metric)
+    tiles = []
+    for measure, title in zip(shown, series.titles(shown), strict=True):
+        for line in series.lines(data.rows, measure, along.of, by, data.order):
+            first, last = line.points[0], line.points[-1]
+            name = ", ".join(filter(None, (title, captions.name_of(line.names))))
+            change = last.mean - first.mean
+            known = [p.stderr for p in (first, last) if p.stderr is not None]
+            # Runs of different task counts are independent.
+            error = f" ± {math.hypot(*known):.1f}" if len(known) == 2 else ""
+            several = len(line.points) > 1
+            tiles.append(
+                page.Tile(
+                    name=name,
+                    value=f"{last.mean:.1f}",
+                    unit=f"% after {line.x[-1]:,.0f} tasks",
+                    change=f"{change:+.1f}" if several else "",
+                    is_better=change > 0,
+                    note=f"{error} from {first.mean:.1f} % after {line.x[0]:,.0f}".strip()
+                    if several
+                    else "",
+                )
+            )
+    return tiles if len(tiles) <= _FEW_RUNS else []
+
+
+def _unfinished(study: Study) -> str:
+    left = len(study.runs) - len(study.done)
+    return f"; {left} of {len(study.runs)} runs are not done" if left else ""
+
+
+def _examples(study: Study, rows: Sequence[Score]) -> list[tuple[str, list[Example]]]:
+    """Returns predictions of the last run to show; none if they are not there."""
+    folder = study.done[-1].folder
+    if folder is None:
+        return []
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        if not scores_lib.is_mean(row.subtask):
+            groups.setdefault(row.benchmark, []).append(row.subtask)
+    picked = pick_examples(
+        folder / "predictions",
+        {group: sorted(set(names)) for group, names in groups.items()},
+        metric=study.metric,
+    )
+    shown = dict.fromkeys(example.group for example in picked)
+    return [
+        (curves.benchmark_title(group), [e for e in picked if e.group == group])
+        for group in sorted(shown, key=curves.benchmark_order)
+    ]
+
+
+def _facts(study: Study) -> list[tuple[str, str]]:
+    info, sizes = study.info, {run.size: run.num_parameters for run in study.done}
+    facts = [("runs", f"{len(study.done)} of {len(study.runs)}")]
+    facts += [
+        (f"parameters of {size}" if size else "parameters", f"{num:,}")
+        for size, num in sizes.items()
+        if num is not None
+    ]
+    facts.append(("judged by", selection.describe(study.selection, study.scores)))
+    if info.get("parallel"):
+        cores = info["cores_per_run"]
+        facts.append(("at a time", f"{info['parallel']}, on {cores} core(s) each"))
+    if "machine" in info:
+        facts.append(("machine", info["machine"]))
+    return facts + list(info.get("versions", {}).items())
+
+
+def _timings(study: Study) -> list[tuple[str, float]]:
+    """Returns what took how long: each run where there are few, else the runs of each size."""
+    built = [("build", study.info["build_s"])] if study.info.get("build_s") else []
+    timed = [run for run in study.done if run.duration_s is not None]
+    if len(timed) <= _FEW_RUNS:
+        return built + [(run.name, run.duration_s) for run in timed]
+    by_size: dict[str, list[float]] = {}
+    for run in timed:
+        by_size.setdefault(run.size, []).append(run.duration_s)
+    return built + [
+        (f"{len(times)} runs of {size}, {sum(times) / len(times):.0f} s each", sum(times))
+        for size, times in by_size.items()
+    ]

@@ -3,9 +3,12 @@
 """What runs compute: counts by hand for a T5 and a decoder, times and fill out of metrics."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+import gin
+from flan_jax import config as config_lib
 from flan_jax.core import errors
 from flan_jax.data.loader import TrainInput
 from flan_jax.models.decoder import DecoderLM
@@ -17,6 +20,7 @@ from flan_jax.training.loop import TrainConfig
 from flan_jax.training.optimizers import AdamW
 from flan_jax.training.schedules import Constant
 
+ROOT = Path(__file__).resolve().parents[2]
 BATCH, INPUTS, TARGETS, STEPS = 4, 16, 8, 10
 EMB, HEADS, KV, MLP, VOCAB = 8, 2, 4, 12, 32
 
@@ -121,3 +125,18 @@ def test_mfu_is_of_the_peak_of_all_devices():
 def test_other_json_is_refused():
     with pytest.raises(errors.DataError, match="not what a run computed"):
         compute.RunCompute.from_json({"num_params": 3})
+
+
+@pytest.mark.parametrize("recipe", ["mini", "flan_t5_xl", "flan_t5_xxl", "flan_palm_540b"])
+def test_the_table_of_the_docs_is_what_recipes_give(recipe):
+    macros = ("MODEL_DIR", "STORE_DIR", "INITIAL_CHECKPOINT_PATH", "VOCABULARY")
+    path = config_lib.recipe_file(recipe)
+    given = [f"{name}='unused'" for name in macros[: 4 if "palm" in recipe else 3]]
+    config_lib.parse([path], given, roots=("train",))
+    bound = config_lib.bindings("train")
+    gin.clear_config()
+    found = compute.planned(bound["model"], bound["data"], bound["config"])
+    cells = (f"{found.num_params:,}", f"{found.num_positions:,}", f"{found.train_flops:.2e}",
+             f"{found.rule_flops:.2e}")  # fmt: skip
+    row = f"| `{recipe}` | " + " | ".join(cells).replace("e+", "e") + " |"
+    assert row in (ROOT / "docs" / "compute.md").read_text()
