@@ -13,7 +13,7 @@ import gin
 from flan_jax import config
 from flan_jax.core import files
 from flan_jax.evals import scores as scores_lib
-from flan_jax.scaling import curves, group_tables, tables
+from flan_jax.scaling import group_tables, series, tables
 from tasks.mini import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,14 +85,12 @@ def test_a_study_holds_every_run_of_its_sweep(name, publish, scores):
 
 @pytest.mark.parametrize("size", SIZES[1:3])
 def test_held_out_combinations_rise_beyond_the_error_bars(scores, size):
-    (curve,) = (
-        c
-        for c in curves.task_scaling(scores["task_scaling"])
-        if (c.benchmark, c.size) == (DIRECT, size)
-    )
-    assert [p.num_tasks for p in curve.points] == [4, 8, 16, 32, 64, 128]
-    for low, high in zip(curve.points[2:], curve.points[3:], strict=False):
-        assert differ(low.values, high.values), (size, low.num_tasks, high.num_tasks)
+    measure = series.Measure(DIRECT, "greedy", "exact_match")
+    found = series.points(scores["task_scaling"], measure)
+    by_count = {int(p.get("num_tasks")): p.values for p in found if p.get("size") == size}
+    assert sorted(by_count) == [4, 8, 16, 32, 64, 128]
+    for num in (16, 32, 64):
+        assert differ(by_count[num], by_count[2 * num]), (size, num)
 
 
 def test_larger_is_better_until_it_is_not(scores):
