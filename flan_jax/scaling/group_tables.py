@@ -87,6 +87,7 @@ def group_table(rows: Iterable[Score], metric: str, order: Order) -> Table:
             task_error=over_tasks.get(place),
         )
     num_seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+    has_benchmarks = any(scores_lib.how_asked(row.protocol)[2] for row in layout.placed)
     return Table(
         title=f"{curves.metric_title(metric)}, %{layout.by}",
         names=layout.headings("Tasks evaluated"),
@@ -95,8 +96,8 @@ def group_table(rows: Iterable[Score], metric: str, order: Order) -> Table:
         note=f"Unweighted mean over the group's tasks and {num_seeds} seeds; ± standard error over "
         "seeds; in brackets the standard error over tasks."
         if several
-        else "Unweighted mean over the group's tasks; ± standard error over tasks (of a benchmark, "
-        "over its questions).",
+        else "Unweighted mean over the group's tasks; ± standard error over tasks"
+        + (" (of a benchmark, over its questions)." if has_benchmarks else "."),
     )
 
 
