@@ -16,7 +16,6 @@ from flan_jax.collection.store import Store
 from flan_jax.core import files, modules, settings
 from flan_jax.evals import benchmark, grouping
 from flan_jax.evals import scores as scores_lib
-from flan_jax.evals.runner import EvalConfig
 from flan_jax.evals.suite import SuiteConfig
 from flan_jax.parallel.rules import preset
 from flan_jax.scaling import run_records, sweep
@@ -122,7 +121,7 @@ def _faults_of_training(point: Point, folder: Path) -> Iterator[str]:
 
 
 def _faults_of_tasks(point: Point, path: Path) -> Iterator[str]:
-    wanted: EvalConfig = config.bound("evaluate", "config")
+    wanted = point.evaluation
     rows = [r for r in scores_lib.read_scores(path) if not scores_lib.is_mean(r.subtask)]
     yield from _faults_of_rows(point, path, rows, wanted.model_name)
     store = Store.open(point.store)

@@ -20,6 +20,8 @@ from flan_jax import config, jobs
 from flan_jax.collection import spec
 from flan_jax.collection.store import MANIFEST, Store
 from flan_jax.core import errors, files, modules, settings
+from flan_jax.evals import grouping
+from flan_jax.evals.runner import EvalConfig
 from flan_jax.scaling import selection, sweep
 
 RECIPE = "RECIPE"  # the grid's own macro: which recipe a run uses
@@ -45,6 +47,7 @@ class Point:
     steps: range = range(0)  # total steps that it trains, from the first to the last
     # Whether there is neither a training nor a checkpoint: the model as it is initialized.
     begins_at_random: bool = False
+    evaluation: EvalConfig | None = None  # of tasks; None: they are not evaluated
 
     @property
     def recipe(self) -> str:
@@ -219,6 +222,22 @@ def build_stores(made: Sequence[Point]) -> None:
                 jobs.open_store(store, _mixture(point), build)
 
 
+def check_groups(made: Sequence[Point]) -> None:
+    """Checks, before anything is trained, that the stores have the tasks that are evaluated.
+
+    Raises:
+        UsageError: a group names what is not there.
+    """
+    stores: dict[str, Store] = {}
+    for point in made:
+        if point.evaluation is not None:
+            if point.store not in stores:
+                stores[point.store] = Store.open(point.store)
+            grouping.choose_groups(
+                stores[point.store], point.evaluation.split, point.evaluation.groups
+            )
+
+
 def are_built(made: Sequence[Point]) -> bool:
     """Returns whether all stores are there."""
     return all(point.store is None or _is_built(point.store) for point in made)
@@ -258,6 +277,8 @@ def _mixture(point: Point) -> str | None:
 def _facts(point: Point) -> dict[str, Any]:
     """Returns what the current configuration, a point's, tells of it."""
     facts: dict[str, Any] = {"config": _config_text(point)}
+    if TASKS in point.declared.evaluations:
+        facts["evaluation"] = config.bound("evaluate", "config")
     if point.trains:
         first = config.bound("TrainConfig", "step_offset") or 0
         facts["steps"] = range(first, first + config.bound("TrainConfig", "train_steps"))

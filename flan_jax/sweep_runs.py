@@ -7,6 +7,7 @@ OUT/<run>/benchmarks/scores.csv, predictions/    benchmarks, asked once: where t
                                                  at its last step, those answers are moved here
 """
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from flan_jax.evals.runner import EvalConfig
 from flan_jax.evals.suite import PREDICTIONS
 from flan_jax.models.model import Model
 from flan_jax.scaling import compute, sweep
+from flan_jax.scaling.compute import RunCompute
 from flan_jax.sweep_points import BENCHMARKS, TASKS, Point
 from flan_jax.training.state import num_params
 from flan_jax.training.writers import METRICS_FILE
@@ -48,23 +50,26 @@ def carry_out(point: Point, folder: Path) -> dict[str, Any]:
     return settle(point, folder)
 
 
-def settle(point: Point, folder: Path) -> dict[str, Any]:
+def settle(point: Point, folder: Path, *, is_elsewhere: bool = False) -> dict[str, Any]:
     """Puts in its place what a run that is done left, and returns facts of it.
 
-    Its configuration must be the current one.
+    Its configuration must be the current one. What was done elsewhere says nothing of its devices.
     """
     keep_last_asked(folder / sweep.BENCHMARKS_FOLDER, point.steps.stop)
     shapes = jax.eval_shape(_model(point).init, jax.random.key(0))
-    return {"num_parameters": num_params(shapes), "compute": _compute(point, folder)}
+    computed = _compute(point, folder) if point.trains else None
+    if computed is not None and is_elsewhere:
+        computed = dataclasses.replace(computed, num_devices=None, device_kind="")
+    return {
+        "num_parameters": num_params(shapes),
+        "compute": None if computed is None else computed.as_json(),
+    }
 
 
-def _compute(point: Point, folder: Path) -> dict[str, Any] | None:
-    """Returns what training computed, as JSON values; None if there was none."""
-    if not point.trains:
-        return None
+def _compute(point: Point, folder: Path) -> RunCompute:
+    """Returns what training computed."""
     model, data, training = (config.bound("train", name) for name in ("model", "data", "config"))
-    found = compute.of_run(model, data, training, folder / METRICS_FILE, num_steps=len(point.steps))
-    return found.as_json()
+    return compute.of_run(model, data, training, folder / METRICS_FILE, num_steps=len(point.steps))
 
 
 def _model(point: Point) -> Model:

@@ -142,7 +142,7 @@ def gather(gin_file: str, out: str) -> None:
             if fault:
                 missing[run.name] = fault
             else:
-                facts = sweep_runs.settle(point, folder)
+                facts = sweep_runs.settle(point, folder, is_elsewhere=True)
                 run_records.record(out, run, run_records.DONE, facts=facts)
                 say(f"sweep: {run.name} is done")
         sweep.gather(out, found.runs)
@@ -163,6 +163,7 @@ class _Locked:
         declared = sweep_points.declared(gin_file)
         points = sweep_points.points(declared, out)
         sweep_points.build_stores(points)
+        sweep_points.check_groups(points)
         build_s = round(time.monotonic() - self._start, 1)
         self._out, self.runs = out, sweep_points.runs(points)
         self.points = {run.name: point for run, point in zip(self.runs, points, strict=True)}

@@ -119,6 +119,8 @@ def test_the_commands_give_the_scores_of_the_sweep_and_are_taken_in_once_they_ar
     assert f"{trained['name']} is done" in gathered(0)
     assert (there / "scores.csv").read_bytes() == (here / "scores.csv").read_bytes()
     assert files.read_json(folder / "run.json")["config_hash"] == trained["config_hash"]
+    compute = files.read_json(there / "sweep.json")["runs"][1]["compute"]
+    assert (compute["num_steps"], compute["num_devices"], compute["device_kind"]) == (4, None, "")
     assert main.main([*sweep, "--job_specs", str(specs)]) == 0
     assert files.read_json(specs) == []
 

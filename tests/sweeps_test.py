@@ -109,12 +109,12 @@ def losses(folder):
 
 def test_runs_are_named_by_what_differs_and_their_seed(tmp_path, capsys):
     one = write_sweep(tmp_path / "one.gin", SEED=[7])
-    assert main.main(["sweep", str(one), "--out", str(tmp_path), "--dry_run"]) == 0
+    assert main.main(["sweep", str(one), "--out", str(tmp_path), "--status"]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == ["mixture-mini_4_seed-7  pending"]
     several = write_sweep(
         tmp_path / "b.gin", ("mini", "mini_micro"), SEED=[1, 2], LEARNING_RATE=[1e-3]
     )
-    assert main.main(["sweep", str(several), "--out", str(tmp_path), "--dry_run"]) == 0
+    assert main.main(["sweep", str(several), "--out", str(tmp_path), "--status"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == [
         "mixture-mini_4_size-mini_seed-1",
         "mixture-mini_4_size-mini_seed-2",
@@ -133,6 +133,15 @@ def test_the_grid_may_name_variants_of_a_mixture_that_its_store_is_built_with(tm
     sweep_points.build_stores(made)
     store = Store.open(made[0].store)
     assert len(store.mixture_rates("mini_4_zero_shot")) == len(store.mixture_rates("mini_4")) == 4
+
+
+def test_a_group_that_the_store_lacks_is_told_before_anything_is_trained(tmp_path, store, capsys):
+    grid = {"SEED": [0], "EVAL_GROUPS": [{"held_in": "mini_4"}, {"held_out": "mini_5"}]}
+    out = new_folder(tmp_path, store)
+    gin_file = write_sweep(tmp_path / "s.gin", **grid)
+    assert main.main(["sweep", str(gin_file), "--out", str(out)]) == 2
+    assert "'mini_5'" in capsys.readouterr().err
+    assert sorted(path.name for path in out.iterdir()) == [".lock", "store"]
 
 
 def test_wrong_arguments_are_refused_before_anything_is_built(tmp_path, capsys):
@@ -159,7 +168,7 @@ def test_a_folder_takes_one_sweep_at_a_time(tmp_path, capsys):
         assert main.main(["sweep", str(gin_file), "--out", str(out)]) == 2
         assert "another sweep (process " in capsys.readouterr().err
         # Looking is allowed.
-        assert main.main(["sweep", str(gin_file), "--out", str(out), "--dry_run"]) == 0
+        assert main.main(["sweep", str(gin_file), "--out", str(out), "--status"]) == 0
     assert not (out / "store").exists()
 
 
@@ -189,7 +198,9 @@ def test_runs_side_by_side_give_the_bytes_of_runs_in_turn_and_one_may_fail(begin
     for run in good:
         assert losses(in_turn / run) == losses(together / run)
         assert len(losses(in_turn / run)) == 3
-        assert record(in_turn, run)["facts"] == {"num_parameters": 107_136}
+        facts = record(in_turn, run)["facts"]
+        assert facts["num_parameters"] == facts["compute"]["num_params"] == 107_136
+        assert facts["compute"]["num_steps"] == 3
 
 
 @pytest.mark.large
@@ -252,7 +263,7 @@ def test_sigterm_stops_the_runs_too_and_a_report_shows_what_is_done(begin, tmp_p
     short, long = ([f"num_tasks-4_train_steps-{n}_seed-{s}" for s in (0, 1)] for n in (3, 10**6))
 
     def shown():
-        assert main.main(["sweep", str(gin_file), "--out", str(out), "--dry_run"]) == 0
+        assert main.main(["sweep", str(gin_file), "--out", str(out), "--status"]) == 0
         lines = capsys.readouterr().out.splitlines()[1:]
         return {line.split()[0]: line.split()[1] for line in lines}
 
@@ -274,8 +285,10 @@ def test_sigterm_stops_the_runs_too_and_a_report_shows_what_is_done(begin, tmp_p
 
 
 def test_a_sweep_without_a_finished_run_has_no_report(tmp_path):
-    with pytest.raises(errors.UsageError, match="no sweep"):
+    with pytest.raises(errors.UsageError, match="neither a sweep"):
         reporting.report(str(tmp_path))
-    files.write_json(tmp_path / "sweep.json", {"runs": [{"status": "failed"}]})
+    run = {"name": "a", "size": "mini", "settings": {}, "status": "failed", "duration_s": 1.0}
+    info = {"title": "A trial", "metric": "exact_match", "sizes": ["mini"]}
+    files.write_json(tmp_path / "sweep.json", info | {"runs": [run | {"num_parameters": None}]})
     with pytest.raises(errors.UsageError, match="no run is done yet"):
         reporting.report(str(tmp_path))
