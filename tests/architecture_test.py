@@ -47,6 +47,7 @@ LEVELS = {
     "flan_jax.sweep_jobs": 8,
     "flan_jax.sweep_points": 8,
     "flan_jax.sweep_runs": 8,
+    "flan_jax.sweep_plans": 8,
     "flan_jax.reporting": 8,
     "flan_jax.commands": 9,
     "flan_jax.main": 10,

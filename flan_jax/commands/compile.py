@@ -73,10 +73,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> None:
-    """Compiles."""
+def prepare() -> None:
+    """Sets what jax and libtpu read when they are first imported, to compile for TPUs elsewhere."""
     given = os.environ.get("LIBTPU_INIT_ARGS", "")
     os.environ.update(_ENVIRONMENT, LIBTPU_INIT_ARGS=f"{_LARGE_STACKS} {given}".strip())
+
+
+def run(args: argparse.Namespace) -> None:
+    """Compiles."""
+    prepare()
     if args.json:
         files.check_file(args.json, "--json")
     if args.results:
