@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 from hypothesis import given
@@ -185,6 +186,22 @@ def test_steps_on_the_way_are_gathered_and_the_end_counts_once(tmp_path):
         ("held_in", 10): 1.0, ("held_in", 20): 3.0, ("mmlu", 10): 5.0
     }  # fmt: skip
     assert len(rows) == 3 and scores_lib.read_scores(tmp_path / "scores.csv")[0].step == 10
+
+
+def test_a_run_that_another_process_is_still_saving_is_waited_for(tmp_path, monkeypatch):
+    (run,) = sweep.expand({"SEED": [0]}, lambda macros: {"num_tasks": 4})
+    said, ended = threading.Event(), []
+    monkeypatch.setattr(sweep, "say", lambda message: said.set())
+    attempt = threading.Thread(
+        target=lambda: ended.append(sweep.attempt(tmp_path, run, Recorder()))
+    )
+    with files.locked(tmp_path / ".locks" / run.name, "run"):
+        attempt.start()
+        assert said.wait(60)
+        assert run_records.status(tmp_path, run)["status"] == run_records.PENDING
+    attempt.join(60)
+    assert ended == [""]
+    assert run_records.status(tmp_path, run)["status"] == run_records.DONE
 
 
 # A sweep of four runs, each a process that does three steps, kept one by one. The kills named in
