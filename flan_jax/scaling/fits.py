@@ -119,8 +119,8 @@ def log_linear(x: Sequence[float], y: Sequence[Sequence[float]]) -> Fit:
         DataError: no such curve can be fitted; why.
 
     Example:
-        >>> log_linear([2, 4, 8], [[1.0], [2.0], [3.0]]).formula
-        '0 + 1 log2(n)'
+        >>> log_linear([2, 4, 8], [[1.5], [2.5], [3.5]]).formula
+        '0.5 + 1 log2(n)'
     """
     return _fit(_LOG_LINEAR, x, y)
 
