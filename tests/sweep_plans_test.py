@@ -94,6 +94,7 @@ def test_a_wrong_slice_is_named_before_anything_is_compiled(gin_file, tmp_path):
     ("argv", "message"),
     [
         (["--slice", "v4-8"], "--slice goes with --dry_run and a --slice"),
+        (["--dry_run", "--num_slices", "2"], "--num_slices goes with --dry_run and a --slice"),
         (["--dry_run", "--price", "3"], "--price goes with --dry_run and a --slice"),
         (["--dry_run", "--slice", "v4-8", "--price", "-1"], "need a number above 0, got '-1'"),
     ],

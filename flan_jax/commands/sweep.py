@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compile each run's step for it, such as v4-32: memory, least time (extra aot)",
     )
     planned.add_argument(
-        "--num_slices", type=arguments.at_least(1), default=1, metavar="N", help="so many of them"
+        "--num_slices", type=arguments.at_least(1), metavar="N", help="so many of them (default: 1)"
     )
     planned.add_argument(
         "--price", type=arguments.positive, metavar="P", help="of a chip-hour, in any currency"
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
     """Runs what is not done."""
     if args.only and (args.parallel > 1 or args.cores):
         raise errors.UsageError("--only carries out one run here: give it alone")
-    for name in ("slice", "price", "results"):
+    for name in ("slice", "num_slices", "price", "results"):
         if getattr(args, name) and not (args.dry_run and args.slice):
             raise errors.UsageError(f"--{name} goes with --dry_run and a --slice")
     if args.stop_with_stdin:
@@ -149,14 +149,14 @@ def _plan(args: argparse.Namespace, out: str) -> None:
     from flan_jax.aot import results, slices
     from flan_jax.aot.worker import Worker
 
-    where = slices.find(args.slice, args.num_slices)
+    where = slices.find(args.slice, args.num_slices or 1)
     with contextlib.closing(Worker()) as worker:
         kept = results.Results(args.results, worker.compile_step)
         made = sweep_plans.plan(
             args.sweep,
             out,
             slice_name=args.slice,
-            num_slices=args.num_slices,
+            num_slices=args.num_slices or 1,
             compile_with=lambda case: kept.run(case, "quick"),
         )
     print(sweep_plans.text(made, where, args.price))
