@@ -200,6 +200,37 @@ def table(
     )
 
 
+def gains_table(
+    title: str, found: Sequence[tuple[str, Gains | errors.DataError]], of: str = "tasks"
+) -> tables.Table:
+    """Returns what doublings bring as a table: where returns diminish, and whether that is sure.
+
+    Args:
+        title: the table's.
+        found: name of a curve, and its gains or the error of the attempt.
+        of: what x counts, for people.
+    """
+    rows = []
+    for name, gains in found:
+        if isinstance(gains, errors.DataError):
+            rows.append((name, str(gains), "", "", ""))
+            continue
+        spans = [
+            f"{each.value:.2f} ({each.low:.2f} to {each.high:.2f})"
+            for each in (gains.first, gains.second, gains.difference)
+        ]
+        rows.append((name, f"{gains.middle:,.4g}", *spans))
+    return tables.Table(
+        title=title,
+        names=("Curve", "Middle", "A doubling before it", "A doubling after it", "Difference"),
+        columns=(),
+        rows=tuple((row, ()) for row in rows),
+        note=f"Points of quality for each doubling of {of}, by two straight lines that meet in the "
+        "middle of the logarithmic axis; intervals of 90 %. Returns diminish where the difference "
+        "is below 0, and surely so where its whole interval is.",
+    )
+
+
 def _row(name: str, fit: Fit) -> tuple[str, ...]:
     spans = ", ".join(
         f"{key} {low:.3g} to {high:.3g}" for key, (low, high) in fit.intervals.items()

@@ -19,6 +19,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from flan_jax.core import errors, files
 from flan_jax.evals import scores as scores_lib
@@ -239,18 +240,21 @@ def _laws(data: Data) -> list[Table]:
     ):
         by = series.varied(data.rows, data.order, along.settings)
         shown = series.measures(data.rows, data.metric)
-        named = []
+        named, gained = [], []
         for measure, title in zip(shown, series.titles(shown), strict=True):
             for line in series.lines(data.rows, measure, along.of, by, data.order):
                 if len({x for x in line.x if x > 0}) > 2:
                     name = ", ".join(filter(None, (title, captions.name_of(line.names))))
                     named += [(name, _attempt(law, line)) for law in laws]
+                    gained.append((name, _attempt(fits.gain_per_doubling, line)))
         if named:
             made.append(fits.table(f"Laws in {unit}", named, of=unit))
+            made.append(fits.gains_table(f"What a doubling of {unit} brings", gained, of=unit))
     return made
 
 
-def _attempt(law: Callable[..., fits.Fit], line: series.Series) -> fits.Fit | errors.DataError:
+def _attempt(law: Callable[..., Any], line: series.Series) -> Any:
+    """Returns what a law makes of a line, or why it makes nothing."""
     try:
         return law(line.x, [point.values for point in line.points])
     except errors.DataError as error:

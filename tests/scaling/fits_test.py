@@ -195,3 +195,18 @@ def test_a_table_holds_fits_and_why_there_is_none():
     assert str(cells[0]) == "1.4"
     assert refused[:3] == ("62B", "none", "too few") and none == (None,)
     assert {len(names), len(refused)} == {len(table.names)}
+
+
+def test_gains_are_told_with_what_is_sure_of_them():
+    tasks = (4, 8, 16, 32, 64)
+    flattening = [
+        (10.0 * i + e, 10.0 * i - e) for i, e in zip((0, 1, 2, 2.1, 2.2), (0.1,) * 5, strict=True)
+    ]
+    found = fits.gain_per_doubling(tasks, flattening)
+    refused = errors.DataError("too few points")
+    table = fits.gains_table("Gains", [("mini", found), ("other", refused)], of="tasks")
+    (mini, _), (other, _) = table.rows
+    assert mini[:2] == ("mini", "16")
+    assert mini[2].startswith("10.00 (") and mini[3].startswith("1.00 (")
+    assert mini[4].startswith("-9.00 (-") and " to -" in mini[4]  # the whole interval is below 0
+    assert other == ("other", "too few points", "", "", "")

@@ -107,6 +107,8 @@ def test_laws_and_compute_have_tables(made):
     laws = {(each["Curve"], each["Form"]): each for each in table(made, "fits")}
     assert {curve for curve, _ in laws} == {"Held-in tasks", "Held-out skills"}
     assert ("Held-in tasks", "log-linear") in laws
+    text = (made.page.parent / "fits.md").read_text()
+    assert "What a doubling of tasks brings" in text and "| Held-in tasks | 21.91 |" in text
     (computed,) = table(made, "compute")
     assert computed["FLOPs"] == "4.00e+09" and computed["Runs"] == "4"
     # Four runs of half an hour on two devices, at 2 an hour.
