@@ -249,6 +249,7 @@ def _laws(data: Data) -> list[Table]:
                     gained.append((name, _attempt(fits.gain_per_doubling, line)))
         if named:
             made.append(fits.table(f"Laws in {unit}", named, of=unit))
+        if any(isinstance(found, fits.Gains) for _, found in gained):  # else the laws say why
             made.append(fits.gains_table(f"What a doubling of {unit} brings", gained, of=unit))
     return made
 
