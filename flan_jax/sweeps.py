@@ -16,7 +16,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def run_only(gin_file: str, out: str, name: str) -> None:
     """Carries out one run of a sweep whose store is built, done or not, and records it.
 
     Raises:
-        UsageError: no such run, or another process is at it.
+        UsageError: no such run, begun with another configuration, or another process is at it.
         FlanError: it failed.
         PreemptedError: asked to stop.
     """
@@ -81,6 +81,7 @@ def run_only(gin_file: str, out: str, name: str) -> None:
     if name not in planned:
         raise errors.unknown_name("run", name, planned, f"(of {gin_file}; --dry_run lists them)")
     run, point = planned[name]
+    _refuse_stale(out, [run])
     message = sweep.attempt(out, run, lambda _, folder: sweep_runs.carry_out(point, folder))
     if message:
         raise errors.FlanError(message)
@@ -116,9 +117,10 @@ def write_job_specs(gin_file: str, out: str, path: str) -> int:
         How many there are.
 
     Raises:
-        UsageError: as of `run`.
+        UsageError: as of `run`, or a run was begun with another configuration.
     """
     with _locked(gin_file, out) as found:
+        _refuse_stale(out, found.runs)
         found.write_info(0)
         specs = sweep_jobs.specs(gin_file, out, found.runs, list(found.points.values()))
         files.write_json(path, specs)
@@ -136,7 +138,11 @@ def gather(gin_file: str, out: str) -> None:
     with _locked(gin_file, out) as found:
         for run in found.runs:
             point, folder = found.points[run.name], Path(out) / run.name
-            if run_records.status(out, run)["status"] == run_records.DONE:
+            state = run_records.status(out, run)
+            if state["status"] == run_records.DONE:
+                continue
+            if state["status"] == run_records.STALE:  # what is there may be of before
+                missing[run.name] = state["message"]
                 continue
             fault = sweep_jobs.unfinished(point, folder)
             if fault:
@@ -198,6 +204,14 @@ def _locked(gin_file: str, out: str) -> Iterator[_Locked]:
     sweep_points.declared(gin_file)  # what is wrong there makes no folder
     with files.locked(out, "sweep"):
         yield _Locked(gin_file, out)
+
+
+def _refuse_stale(out: str, runs: Sequence[Run]) -> None:
+    """Refuses to go on in folders whose scores would be taken for those of the configuration."""
+    for run in runs:
+        state = run_records.status(out, run)
+        if state["status"] == run_records.STALE:
+            raise errors.UsageError(f"{run.name}: {state['message']}")
 
 
 def _command_of(gin_file: str, out: str, run: Run) -> list[str]:

@@ -111,3 +111,32 @@ def test_trained_and_untrained_are_asked_tasks_and_benchmarks_in_one_table(tmp_p
     assert [(r.step, r.subtask, r.metric, r.value) for r in again] == [
         (4, r.subtask, r.metric, r.value) for r in rows if (r.step, r.benchmark) == (4, "held_in")
     ]
+
+
+# Builds a store and initializes a model.
+@pytest.mark.slow
+def test_scores_of_another_configuration_are_not_taken_for_a_runs_own(tmp_path, capsys):
+    data = toy_benchmarks.write(tmp_path / "data")
+    extra = tmp_path / "extra.gin"
+    extra.write_text(
+        f"include 'runs/benchmarks.gin'\nBENCHMARKS = ('toy',)\nBENCHMARKS_DATA = '{data}'\n"
+        "SuiteConfig.module_imports = ('tests.toy_benchmarks',)\n"
+        "TASK_FEATURE_LENGTHS = {'inputs': 192, 'targets': 32}\n"
+    )
+
+    def ask(num, *arguments, code=0):
+        grid = {"MIXTURE_OR_TASK_NAME": [""], "BENCHMARK_EXAMPLES": [num]}
+        fields = {"grid": grid, "gin_files": [str(extra)], "evaluations": ["benchmarks"]}
+        return sweep(tmp_path, *arguments, code=code, **fields)
+
+    record = ask(1) / "num_tasks-0" / "run.json"
+    before = record.read_bytes()
+    jobs = tmp_path / "jobs.json"
+    for arguments, code in (
+        (["--only", "num_tasks-0"], 2), (["--job_specs", str(jobs)], 2), (["--gather"], 4), ([], 4),
+    ):  # fmt: skip
+        capsys.readouterr()
+        ask(2, *arguments, code=code)
+        assert "begun with another configuration" in capsys.readouterr().err
+        assert record.read_bytes() == before
+    assert not jobs.exists()

@@ -78,8 +78,8 @@ def status(out: str | os.PathLike, run: Run) -> dict[str, Any]:
     path = Path(out) / run.name / RUN_FILE
     found = {"message": "", "duration_s": None, "attempts": 0, "facts": {}}
     found |= files.read_json(path) if path.is_file() else {"status": PENDING}
-    if found["status"] == PENDING:
-        return found
+    if found["status"] == PENDING and not found["attempts"]:
+        return found  # never begun: nothing in its folder is of another configuration
     if found["config_hash"] != config_hash(run):
         message = f"begun with another configuration; delete {path.parent} or choose another folder"
         return found | {"status": STALE, "message": message}

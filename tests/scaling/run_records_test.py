@@ -32,6 +32,10 @@ def test_each_beginning_of_the_same_run_counts(tmp_path):
     assert (found["status"], found["attempts"], found["facts"]) == (DONE, 2, {"num": 7})
     other = dataclasses.replace(RUN, config="x = 2")
     assert run_records.status(tmp_path, other)["status"] == STALE
+    # Waiting to be begun again, it still has in its folder what it left.
+    run_records.record(tmp_path, RUN, PENDING)
+    assert run_records.status(tmp_path, RUN)["status"] == PENDING
+    assert run_records.status(tmp_path, other)["status"] == STALE
     run_records.record(tmp_path, other, RUNNING)
     assert run_records.status(tmp_path, other)["attempts"] == 1
 
