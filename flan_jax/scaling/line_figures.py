@@ -24,6 +24,10 @@ from flan_jax.scaling.series import Measure, Point, Series
 TASKS_LABEL = "Finetuning tasks (log scale)"
 _SIZES_OF_T5 = re.compile(r"-(Small|Base|Large|XL|XXL)$")
 _UNITS = {"M": 1e6, "B": 1e9}
+# Rules whose names do not say all.
+_RULES = dict.fromkeys(
+    ("majority", "most_frequent"), "a rule that always gives a task's most frequent answer"
+)
 _MOST_BANDS = 4  # of a panel: more hide each other
 
 
@@ -192,8 +196,11 @@ def _about_what_is_beside(data: Data, shown: Sequence[Measure], has_rules: bool)
     if seeds:
         num = " to ".join(str(n) for n in dict.fromkeys((min(seeds), max(seeds))))
         sentences.append(f"Bands: the several-seed study, mean of {num} seeds ± 1 standard error.")
-    if has_rules:
-        sentences.append("Dotted: a rule that always gives a task's most frequent answer.")
+    names = _rule_names(data)
+    if has_rules and len(names) == 1:
+        sentences.append(f"Dotted: {_RULES.get(names[0], f'the rule {names[0]!r}')}.")
+    elif has_rules:
+        sentences.append("Dotted: rules without learning, by their names.")
     return sentences
 
 
@@ -259,17 +266,29 @@ def _behind(data: Data, one: Series, along: Axis) -> tuple[tuple, tuple[float, .
 
 
 def _rules(data: Data, measure: Measure, along: Axis, color: int) -> list[Line]:
-    """Returns what rules without learning reach on the same tasks, as a thin line."""
-    same = [
-        dataclasses.replace(row, protocol=measure.protocol)
-        for row in data.baselines
-        if (row.benchmark, row.metric) == (measure.benchmark, measure.metric)
-    ]
-    placed = sorted((along.of(p), p.mean) for p in series.points(same, measure) if along.of(p))
-    if not placed:
-        return []
-    x, y = zip(*placed, strict=True)
-    return [Line(label="", x=x, y=y, thin=True, color=color)]
+    """Returns what rules without learning reach on the same tasks, as thin lines.
+
+    A rule is the `model` of its rows; where there are several, each line has its rule's name.
+    """
+    names = _rule_names(data)
+    made = []
+    for name in names:
+        same = [
+            dataclasses.replace(row, protocol=measure.protocol)
+            for row in data.baselines
+            if (row.model, row.benchmark, row.metric) == (name, measure.benchmark, measure.metric)
+        ]
+        places = ((along.of(point), point.mean) for point in series.points(same, measure))
+        placed = sorted((x, y) for x, y in places if x is not None)
+        if placed:
+            x, y = zip(*placed, strict=True)
+            label = name.replace("_", " ") if len(names) > 1 else ""
+            made.append(Line(label=label, x=x, y=y, thin=True, color=color))
+    return made
+
+
+def _rule_names(data: Data) -> list[str]:
+    return list(dict.fromkeys(row.model for row in data.baselines))
 
 
 def _num_tasks(point: Point) -> float | None:

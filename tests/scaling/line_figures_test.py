@@ -137,10 +137,14 @@ def test_what_does_not_vary_or_is_not_known_gives_no_figure():
     assert line_figures.task_scaling(data([row(1.0, learning_rate="0.1")])) is None
 
 
+def ruled(name, value, **settings):
+    return dataclasses.replace(row(value, protocol="rule", **settings), model=name)
+
+
 def test_a_study_becomes_bands_and_rules_become_thin_lines():
     ours = [row(2.0, num_tasks=n, seed="0") for n in ("4", "16")]
     study = [row(v, num_tasks=n, seed=s) for n in ("4", "16") for s, v in (("1", 2.0), ("2", 4.0))]
-    rules = [row(18.8, protocol="rule", num_tasks=n) for n in ("4", "16")]
+    rules = [ruled("majority", 18.8, num_tasks=n) for n in ("4", "16")]
     figure = line_figures.task_scaling(data(ours, behind=study, baselines=rules))
     line, rule = figure.panels[0].lines
     assert line.band == ((4.0, 2.0, 4.0), (16.0, 2.0, 4.0))
@@ -149,6 +153,24 @@ def test_a_study_becomes_bands_and_rules_become_thin_lines():
     assert "the several-seed study, mean of 2 seeds ± 1 standard error" in figure.note
     assert "bootstrap" not in figure.note
     assert "most frequent answer" in figure.note
+
+
+def test_several_rules_have_their_names():
+    ours = [row(2.0, num_tasks=n) for n in ("0", "4")]
+    rules = [
+        ruled(name, v, num_tasks=n)
+        for name, v in (("copy_input", 24.4), ("odd", 7.7))
+        for n in ("0", "4")
+    ]
+    figure = line_figures.task_scaling(data(ours, baselines=rules))
+    thin = [(line.label, line.x, line.y) for line in figure.panels[0].lines if line.thin]
+    assert thin == [
+        ("copy input", (0.0, 4.0), (24.4, 24.4)),
+        ("odd", (0.0, 4.0), (7.7, 7.7)),
+    ]
+    assert "Dotted: rules without learning, by their names." in figure.note
+    alone = line_figures.task_scaling(data(ours, baselines=rules[:2]))
+    assert "Dotted: the rule 'copy_input'." in alone.note
 
 
 def test_voting_is_drawn_against_the_number_of_answers():
