@@ -24,7 +24,7 @@ import flan_jax
 from flan_jax.core import files, pages
 from flan_jax.evals import scores as scores_lib
 from flan_jax.evals.scores import Score
-from flan_jax.scaling import curves, figures, interactive, predictions
+from flan_jax.scaling import curves, figures, interactive, predictions, selection
 from flan_jax.scaling.plots import Figure
 from flan_jax.scaling.predictions import Packed, TaskKey
 from flan_jax.scaling.study import RunRecord, Study
@@ -113,6 +113,7 @@ def render(page: Page) -> str:
     )
     return template.render(
         page=page,
+        judged=_judged(study),
         version=flan_jax.__version__,
         policy=" ".join(f"'{_hash(text)}'" for text in (script, plotly)),
         script=markupsafe.Markup(script),
@@ -256,6 +257,14 @@ def _drawing(figure: Figure) -> dict[str, markupsafe.Markup]:
         "wide": markupsafe.Markup(figures.inline_svg(bare)),
         "narrow": markupsafe.Markup(figures.inline_svg(bare, width_in=figures.NARROW_IN)),
     }
+
+
+def _judged(study: Study) -> str:
+    """Returns by which step figures judge a run, '' if by its last."""
+    last, own = (
+        selection.describe(rule, study.scores) for rule in (selection.LAST, study.selection)
+    )
+    return "" if own == last else own
 
 
 def _hash(script: str) -> str:

@@ -3,6 +3,7 @@
 """The page of a study: texts stay texts, its policy holds its scripts, and what it counts."""
 
 import base64
+import dataclasses
 import gzip
 import hashlib
 import html.parser
@@ -112,6 +113,16 @@ def test_a_benchmark_asked_in_two_ways_stands_twice_and_unscored_tasks_apart(stu
     ]  # fmt: skip
     assert found[0]["tasks"][0]["packed"] == -1 and found[1]["tasks"][0]["packed"] == 1
     assert [task["name"] for task in found[2]["tasks"]] == [explored_study.TASK]
+
+
+def test_a_step_other_than_the_last_is_said_beside_the_runs(study, text):
+    assert "Figures and tables above judge" not in text
+    rows = [*study.scores, *(dataclasses.replace(row, step=row.step - 1) for row in study.scores)]
+    averaged = dataclasses.replace(study, scores=rows, selection="mean:2")
+    shown = page.render(explored_study.page_of(averaged))
+    assert "Figures and tables above judge each run by the mean over its last 2 evaluated" in shown
+    last = dataclasses.replace(averaged, selection="last")
+    assert "Figures and tables above judge" not in page.render(explored_study.page_of(last))
 
 
 def test_what_is_left_out_is_said(study):
