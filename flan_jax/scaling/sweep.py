@@ -154,7 +154,7 @@ def run_sweep(
         PreemptedError: at once, if asked to stop.
     """
     out, failures = Path(out), {}
-    todo = []
+    todo, stale = [], set()
     for run in runs:
         state = status(out, run)
         if state["status"] == PENDING:
@@ -163,6 +163,7 @@ def run_sweep(
             say(f"sweep: {run.name} is done, skipped")
         elif state["status"] == STALE:
             failures[run.name] = state["message"]
+            stale.add(run.name)
         else:
             todo.append(run)
 
@@ -190,7 +191,7 @@ def run_sweep(
         raise errors.IncompleteError(
             f"{len(failures)} of {len(runs)} runs in {out} failed, the rest is done: "
             + "; ".join(f"{name}: {message}" for name, message in failures.items())
-            + "; the same command retries them"
+            + ("; the same command retries them" if failures.keys() - stale else "")
         )
     return rows
 
