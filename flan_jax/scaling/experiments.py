@@ -26,6 +26,7 @@ from flan_jax.scaling.group_tables import MIXTURE, NUM_TASKS, SEED, SIZE
 from flan_jax.scaling.study import RunRecord, Study
 
 METRICS_FILE = "metrics.jsonl"
+_ABLATIONS = ("cot_ablation", "mixture_ablation")
 
 
 def figures_for(
@@ -54,7 +55,9 @@ def figures_for(
                 "runs, or it was not evaluated; drop that name, or sweep over what it needs"
             )
     else:
-        drawn = {name: make(data) for name, make in FIGURES.items() if _is_wanted(name, data)}
+        wanted = [name for name in FIGURES if _is_wanted(name, data)]
+        wanted.sort(key=lambda name: name not in _ABLATIONS)  # what such a study is for
+        drawn = {name: FIGURES[name](data) for name in wanted}
         if not any(figure for name, figure in drawn.items() if name != "losses"):
             drawn = {"settings": bar_figures.settings(data), **drawn}
     found = [figure for figure in drawn.values() if figure is not None]
@@ -118,10 +121,18 @@ def _facts(alike: Sequence[RunRecord]) -> RunFacts:
     )
 
 
+def differ_in_count_alone(data: Data) -> bool:
+    """Returns whether what runs were finetuned on differs in its number of tasks alone.
+
+    Mixtures that a sweep names differ in more: no curve goes through their numbers of tasks.
+    """
+    return MIXTURE not in series.varied(data.rows, data.order)
+
+
 def _is_wanted(name: str, data: Data) -> bool:
     """Returns whether a figure is drawn where a study names none."""
     shown = series.measures(data.rows, data.metric)
-    has_mixtures = MIXTURE in series.varied(data.rows, data.order)
+    has_mixtures = not differ_in_count_alone(data)
     if name in ("task_scaling", "benchmarks", "task_fits"):
         return not has_mixtures  # which differ in more than their number of tasks
     if name == "cot_ablation":

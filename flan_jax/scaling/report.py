@@ -233,11 +233,12 @@ def _parts_of_votes(metrics: Iterable[str]) -> list[str]:
 
 def _laws(data: Data) -> list[Table]:
     """Returns the laws in tasks and in FLOPs through the curves that have enough points."""
+    axes = [(line_figures.flops_axis(data), "FLOPs", (fits.power_law,))]
+    if experiments.differ_in_count_alone(data):
+        in_tasks = (line_figures.TASKS_AXIS, "tasks", (fits.log_linear, fits.saturating))
+        axes.insert(0, in_tasks)
     made = []
-    for along, unit, laws in (
-        (line_figures.TASKS_AXIS, "tasks", (fits.log_linear, fits.saturating)),
-        (line_figures.flops_axis(data), "FLOPs", (fits.power_law,)),
-    ):
+    for along, unit, laws in axes:
         by = series.varied(data.rows, data.order, along.settings)
         shown = series.measures(data.rows, data.metric)
         named, gained = [], []
@@ -280,7 +281,12 @@ def _write(path: Path, write: Callable) -> Path:
 
 
 def _tiles(data: Data) -> list[page.Tile]:
-    """The change of each curve from its fewest to its most tasks, for the head of the page."""
+    """The change of each curve from its fewest to its most tasks, for the head of the page.
+
+    There is none where mixtures differ in more than their number of tasks.
+    """
+    if not experiments.differ_in_count_alone(data):
+        return []
     along = line_figures.TASKS_AXIS
     by = series.varied(data.rows, data.order, along.settings)
     shown = series.measures(data.rows, data.metric)

@@ -59,7 +59,7 @@ def test_what_varies_decides_in_the_papers_order():
     assert of([row(1.0, **own) for own in mixtures]) == ["mixture_ablation"]
     forms = ("held_out_skill", "held_out_skill_few_shot")
     assert of([row(1.0, name, **own) for own in mixtures for name in forms]) == [
-        "prompt_settings", "mixture_ablation"
+        "mixture_ablation", "prompt_settings"
     ]  # fmt: skip
     assert of([row(1.0, learning_rate=rate) for rate in ("0.1", "0.2")]) == ["settings"]
     assert of([row(1.0)]) == ["settings"]
