@@ -43,6 +43,7 @@ LEVELS = {
     "flan_jax.benchmark_jobs": 6,
     "flan_jax.harness": 7,
     "flan_jax.config": 7,
+    "flan_jax.launching": 8,
     "flan_jax.sweeps": 8,
     "flan_jax.sweep_jobs": 8,
     "flan_jax.sweep_points": 8,

@@ -16,6 +16,7 @@ import dataclasses
 import os
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -140,17 +141,36 @@ def core_shares(num: int, cores: int | None = None) -> list[tuple[int, ...]]:
     ]
 
 
-def stop_with_stdin() -> None:
-    """Makes this process stop as by SIGTERM when its standard input closes: its parent is gone."""
+def search_path() -> str:
+    """Returns where this process finds its modules, wherever it was told to look for them."""
+    return os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+
+
+def stop_with_stdin(grace_s: float = GRACE_S) -> None:
+    """Makes this process stop as by SIGTERM when its standard input closes: its parent is gone.
+
+    Args:
+        grace_s: how long it may take then to save; it is ended after that.
+    """
 
     def watch() -> None:
         while os.read(0, 1024):  # not sys.stdin: a thread inside that cannot be left at exit
             pass
+        _stop_writing_to_pipes()
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(GRACE_S)
+        time.sleep(grace_s)
         os._exit(errors.EXIT_PREEMPTED)
 
     threading.Thread(target=watch, name="stop_with_stdin", daemon=True).start()
+
+
+def _stop_writing_to_pipes() -> None:
+    """Sends output to nowhere where the parent read it: a line to nobody would end the saving."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        if stat.S_ISFIFO(os.fstat(output).st_mode):
+            os.dup2(nowhere, output)
+    os.close(nowhere)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,9 +189,7 @@ class _Child:
 
 def _start(command: Command, share: tuple[int, ...], running: dict[int, _Child], slot: int) -> None:
     command.log.parent.mkdir(parents=True, exist_ok=True)
-    # The modules that this process finds, wherever it was told to look for them.
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    with open(command.log, "ab") as log, _bound_to(share):
+    with open(command.log, "ab") as log, bound_to(share):
         log.write(f"$ {shlex.join(command.argv)}\n".encode())
         log.flush()
         process = subprocess.Popen(
@@ -179,7 +197,7 @@ def _start(command: Command, share: tuple[int, ...], running: dict[int, _Child],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": search_path()},
             start_new_session=True,  # Ctrl-C reaches the parent alone, which then asks to stop
         )
     running[slot] = _Child(command, process, time.monotonic())
@@ -207,7 +225,7 @@ def _stop(running: dict[int, _Child]) -> None:
 
 
 @contextlib.contextmanager
-def _bound_to(share: Iterable[int]) -> Iterator[None]:
+def bound_to(share: Iterable[int]) -> Iterator[None]:
     """Binds this thread, and so what it starts, to some cores for the length of the block."""
     if not share:
         yield
