@@ -39,6 +39,7 @@ COMMANDS = {
     "serve": ("serve", "a playground in the browser, and OpenAI's completions"),
     "convert": ("convert", "turn checkpoints of T5X, ours and Hugging Face into each other"),
     "sweep": ("sweep", "run a grid of finetunings and evaluations"),
+    "launch": ("launch", "start a training on TPUs, in a cluster or here, until it is done"),
     "report": ("report", "draw curves and tables of a sweep"),
 }
 
