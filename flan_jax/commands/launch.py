@@ -18,14 +18,15 @@ from types import ModuleType
 from flan_jax.commands import arguments
 from flan_jax.core import errors
 from flan_jax.launching import job as jobs
+from flan_jax.launching import local, tpu_vm
 from flan_jax.launching import plan as plans
-from flan_jax.launching import tpu_vm
 from flan_jax.launching.job import Job
 
 # Target -> the module that plans for it and acts: add_arguments(parser), plan(job, args) -> Plan,
 # do(job, args, action); SLICES says whether it runs on TPU slices, REMOTE whether elsewhere.
 TARGETS: dict[str, ModuleType] = {
     "tpu-vm": tpu_vm,
+    "local": local,
 }
 ACTIONS = ("start", "status", "logs", "stop", "delete")
 

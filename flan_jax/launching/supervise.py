@@ -32,11 +32,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flan_jax.core import errors, files
+from flan_jax.core import errors, files, ranges
 from flan_jax.core.progress import say
 from flan_jax.launching import endings
 from flan_jax.launching.endings import End, LastWords
@@ -66,8 +66,10 @@ class Supervised:
     process_id: int = 0  # of the first one here, in the whole job
     max_failures: int = MAX_FAILURES  # attempts in a row without a new checkpoint
     cores: int | None = None  # of each process; None: an equal share
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)  # besides ours
 
     def __post_init__(self):
+        ranges.check("launch", "[1, inf)", max_failures=self.max_failures)
         if self.num_processes > 1 and self.process_id:
             raise errors.UsageError(
                 f"{self.num_processes} processes here are the whole job: process_id is 0, not "
@@ -296,7 +298,9 @@ def _attempt(
         for slot in range(num):
             index = job.process_id + slot
             values = (address, str(num), str(index))
-            environment = dict(zip(_VARIABLES, values, strict=True)) if num > 1 else {}
+            environment = dict(job.environment)
+            if num > 1:
+                environment |= zip(_VARIABLES, values, strict=True)
             now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
             with processes.bound_to(shares[slot]):
                 header = f"attempt {attempt}, process {index}, {now}"

@@ -41,7 +41,7 @@ PROGRAM = """
 WAIT = """
     from flan_jax.scaling import processes
     def stop(*_):
-        print("flan-jax: stopped: saved")
+        print("flan-jax: stopped: saved", flush=True)
         (folder / f"stopped.{index}").touch()
         sys.exit(75)
     signal.signal(signal.SIGTERM, stop)
