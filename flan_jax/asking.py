@@ -6,23 +6,19 @@ Of several processes each calls these with the same prompts and gets every resul
 each takes its share, a round at a time; otherwise all do the same together, on a mesh.
 """
 
-import contextlib
-import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 
-from flan_jax.core import errors, files
+from flan_jax.core import files
 from flan_jax.inference.decode_config import DecodeConfig
 from flan_jax.inference.engine import Answer, Engine
 from flan_jax.inference.scoring import Scorer
-from flan_jax.parallel import hosts
-from flan_jax.training.preemption import PreemptionGuard
+from flan_jax.parallel import hosts, preemption
 
 Tokens = Sequence[int]
-_STEPS = itertools.count()  # on which processes agree
 _ROUND = 8  # batches that a process answers before it hands on what came of them
 
 
@@ -32,7 +28,6 @@ def answers(
     decodings: Mapping[int, DecodeConfig],
     *,
     by_shares: bool,
-    may_stop: bool = True,
 ) -> Iterator[tuple[int, dict[str, list[Any]]]]:
     """Yields (key, answers as `in_json`) of prompts, as they are done.
 
@@ -41,8 +36,6 @@ def answers(
         prompts: their tokens, by any key.
         decodings: how each is answered.
         by_shares: see above.
-        may_stop: whether several processes agree here on where to stop when they are told to; a
-            training that has its own agreement must not be disturbed.
 
     Raises:
         PreemptedError: asked to stop; on all processes after the same prompts.
@@ -54,14 +47,14 @@ def answers(
             return [in_json(answer) for answer in found]
 
         size = _ROUND * engine.num_rows
-        yield from _in_rounds(list(prompts), size, ask, by_shares=True, may_stop=may_stop)
+        yield from _in_rounds(list(prompts), size, ask, by_shares=True)
         return
     keys = list(prompts)
-    with _guard(may_stop) as guard:
+    with preemption.stoppable():
         stream = engine.stream(list(prompts.values()), [decodings[i] for i in keys])
         for position, answer in stream:
             yield keys[position], in_json(answer)
-            _stop_if_asked(guard)
+            preemption.stop_if_asked()
 
 
 def scores(
@@ -70,7 +63,6 @@ def scores(
     choices: Mapping[int, Sequence[Tokens]],
     *,
     by_shares: bool,
-    may_stop: bool = True,
 ) -> Iterator[tuple[int, list[list[float]]]]:
     """Yields (key, log-probabilities of the tokens of each choice) of prompts, as `answers` does.
 
@@ -85,7 +77,7 @@ def scores(
     # Prompts of like length are padded least, so a round should hold such.
     longest_first = sorted(prompts, key=lambda i: len(prompts[i]), reverse=True)
     size = _ROUND * scorer.num_rows
-    yield from _in_rounds(longest_first, size, ask, by_shares=by_shares, may_stop=may_stop)
+    yield from _in_rounds(longest_first, size, ask, by_shares=by_shares)
 
 
 def _in_rounds(
@@ -94,12 +86,11 @@ def _in_rounds(
     ask: Callable[[Sequence[int]], list[Any]],
     *,
     by_shares: bool,
-    may_stop: bool,
 ) -> Iterator[tuple[int, Any]]:
     """Yields (key, result) of keys that `ask` is given so many of at a time, on each process."""
     rank, count = (jax.process_index(), jax.process_count()) if by_shares else (0, 1)
     size = num_each * count
-    with _guard(may_stop) as guard:
+    with preemption.stoppable():
         for start in range(0, len(keys), size):
             mine = keys[start : start + size][rank::count]
             with hosts.all_or_none():
@@ -107,22 +98,7 @@ def _in_rounds(
             shares = hosts.gathered(files.dumps(found)) if count > 1 else [files.dumps(found)]
             for share in shares:
                 yield from map(tuple, json.loads(share))
-            _stop_if_asked(guard)
-
-
-def _guard(may_stop: bool) -> contextlib.AbstractContextManager[PreemptionGuard | None]:
-    return PreemptionGuard() if may_stop and hosts.is_shared() else contextlib.nullcontext()
-
-
-def _stop_if_asked(guard: PreemptionGuard | None) -> None:
-    """Raises a `PreemptedError` on all processes of a job at the same step, if one was told to.
-
-    They agree on the step after the latest of them, so steps are counted through all calls.
-    """
-    if guard is not None and guard.requested(next(_STEPS)):
-        raise errors.PreemptedError(
-            "asked to stop; answers so far are kept; start the same command again to go on"
-        )
+            preemption.stop_if_asked()
 
 
 def in_json(answer: Answer) -> dict[str, list[Any]]:

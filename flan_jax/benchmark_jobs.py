@@ -53,7 +53,6 @@ class Respondent:
     encode_choice: Callable[[str], Sequence[int]]
     max_input_length: int  # tokens of a prompt at most
     by_shares: bool  # whether each process answers its share alone
-    may_stop: bool  # as of `asking.answers`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,7 +88,6 @@ def respondent(predictor: Predictor) -> Respondent:
         encode_choice=predictor.encode_choice,
         max_input_length=predictor.max_input_length,
         by_shares=predictor.mesh is None and hosts.is_shared(),
-        may_stop=True,
     )
 
 
@@ -197,7 +195,6 @@ class InTraining:
             encode_choice=encode,
             max_input_length=self._sizes["max_input_length"],
             by_shares=False,
-            may_stop=False,
         )
 
 
@@ -297,12 +294,14 @@ def _results(
 ) -> Iterator[tuple[int, Any]]:
     """Yields (number of the question, what the model gave), in any order."""
     waiting = [i for i, p in enumerate(asked) if not p.too_long and i not in without]
-    how = {"by_shares": model.by_shares, "may_stop": model.may_stop}
     if part.way != GENERATE:
         questions = [question for _, question in part.questions()]
         choices = {i: [model.encode_choice(c) for c in questions[i].choices] for i in waiting}
         yield from asking.scores(
-            model.new_scorer(), {i: asked[i].tokens for i in waiting}, choices, **how
+            model.new_scorer(),
+            {i: asked[i].tokens for i in waiting},
+            choices,
+            by_shares=model.by_shares,
         )
         return
     engine = model.new_engine(part.benchmark.decoding.num_samples > 1)
@@ -312,7 +311,7 @@ def _results(
             engine,
             {i: asked[i].tokens for i in group},
             {i: decodings[i] for i in group},
-            **how,
+            by_shares=model.by_shares,
         )
 
 

@@ -40,7 +40,7 @@ CONFIGURABLES = {
     "LinearDecay": "flan_jax.training.schedules:LinearDecay",
     "Cosine": "flan_jax.training.schedules:Cosine",
     "LossConfig": "flan_jax.training.losses:LossConfig",
-    "TrainConfig": "flan_jax.training.loop:TrainConfig",
+    "TrainConfig": "flan_jax.training.train_config:TrainConfig",
     "train": "flan_jax.jobs:train",
     "evaluate": "flan_jax.jobs:evaluate",
     "infer": "flan_jax.predicting:load",

@@ -18,9 +18,9 @@ from typing import Any
 import flan_jax
 from flan_jax import benchmark_jobs, formats, predicting
 from flan_jax.benchmark_jobs import InTraining
-from flan_jax.collection.store import Store, read_manifest
+from flan_jax.collection.store import MANIFEST, Store, read_manifest
 from flan_jax.collection.vocabularies import Vocabulary, load_vocabulary
-from flan_jax.core import errors, files, modules, settings
+from flan_jax.core import errors, events, files, modules, settings
 from flan_jax.core.progress import say
 from flan_jax.core.tree import PyTree
 from flan_jax.data import features, seqio_loader
@@ -35,7 +35,8 @@ from flan_jax.parallel import arrays, hosts
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.rules import preset
 from flan_jax.training import checkpoints, loop
-from flan_jax.training.loop import TrainConfig, TrainResult
+from flan_jax.training.loop import TrainResult
+from flan_jax.training.train_config import TrainConfig
 
 EVAL_FOLDER = "eval"
 BENCHMARKS_FOLDER = "benchmarks"
@@ -186,9 +187,41 @@ def train(
         benchmarks: what else to ask at each evaluation; None: nothing.
         operative_config: gives the configuration that checkpoints carry.
     """
-    hosts.join()
-    if isinstance(data, SeqioInput):
-        return _train_on_seqio(model, data, config, evaluation, benchmarks, operative_config)
+    events.begin()
+    with events.phase("tpu_init"):
+        hosts.join()
+    with events.phase("training_preparation"):
+        if isinstance(data, SeqioInput):
+            prepared = _prepared_seqio(model, data, config, evaluation, benchmarks)
+        else:
+            prepared = _prepared(model, data, config, build, evaluation, benchmarks)
+    vocabulary = prepared.pop("vocabulary")
+    info = {
+        "gin": operative_config(),
+        "code_version": flan_jax.__version__,
+        "model": formats.describe_model(model.config),
+        "vocabulary": vocabulary,
+    }
+    return loop.train(model=model, data=data, config=config, info=info, **prepared)
+
+
+def _facts(model: Model, data: TrainInput | SeqioInput, config: TrainConfig) -> dict[str, str]:
+    """Returns what must be the same on all hosts, by name; it starts no device."""
+    described = settings.describe({"model": model, "data": data, "config": config})
+    manifest = Path(getattr(data, "store", "")) / MANIFEST
+    store = files.sha256_file(manifest)[:12] if manifest.is_file() else settings.ABSENT
+    return settings.flattened(described) | {"token store": store}
+
+
+def _prepared(
+    model: Model,
+    data: TrainInput,
+    config: TrainConfig,
+    build: BuildStore | None,
+    evaluation: EvalConfig | None,
+    benchmarks: SuiteConfig | None,
+) -> dict[str, Any]:
+    """Returns what the loop needs to train from a token store, and its vocabulary's facts."""
     if data.layout != model.LAYOUT:
         raise errors.UsageError(
             f"TrainInput.layout {data.layout!r} does not suit the model, a "
@@ -222,19 +255,9 @@ def train(
         vocabulary = _vocabulary_of(store)
         lengths = dict(data.feature_lengths or store.feature_lengths)
         hooks.append(_benchmarks(laid_out, vocabulary, benchmarks, config, lengths["inputs"]))
-    return loop.train(
-        model=model,
-        data=data,
-        config=config,
-        eval_batches=eval_batches,
-        eval_fn=_all_of(hooks),
-        info={
-            "gin": operative_config(),
-            "code_version": flan_jax.__version__,
-            "model": formats.describe_model(model.config),
-            "vocabulary": store.vocabulary,
-        },
-    )
+    return {
+        "eval_batches": eval_batches, "eval_fn": _all_of(hooks), "vocabulary": store.vocabulary,
+    }  # fmt: skip
 
 
 def _say_if_not_adapted(path: str) -> None:
@@ -246,14 +269,14 @@ def _say_if_not_adapted(path: str) -> None:
         )
 
 
-def _train_on_seqio(
+def _prepared_seqio(
     model: Model,
     data: SeqioInput,
     config: TrainConfig,
     evaluation: EvalConfig | None,
     benchmarks: SuiteConfig | None,
-    operative_config: Callable[[], str],
-) -> TrainResult:
+) -> dict[str, Any]:
+    """Returns what the loop needs to train on a SeqIO mixture, and its vocabulary's facts."""
     with hosts.all_or_none():
         if evaluation is not None:
             raise errors.UsageError(
@@ -273,19 +296,9 @@ def _train_on_seqio(
         laid_out = dataclasses.replace(model, rules=model.rules or preset(config.rules))
         words, longest = load_vocabulary(data.vocabulary), dict(data.feature_lengths)["inputs"]
         hooks.append(_benchmarks(laid_out, words, benchmarks, config, longest))
-    return loop.train(
-        model=model,
-        data=data,
-        config=config,
-        open_data=seqio_loader.open_train,
-        eval_fn=_all_of(hooks),
-        info={
-            "gin": operative_config(),
-            "code_version": flan_jax.__version__,
-            "model": formats.describe_model(model.config),
-            "vocabulary": vocabulary,
-        },
-    )
+    return {
+        "open_data": seqio_loader.open_train, "eval_fn": _all_of(hooks), "vocabulary": vocabulary,
+    }  # fmt: skip
 
 
 def _benchmarks(

@@ -14,9 +14,9 @@ from flan_jax.data.seqio_loader import SeqioInput
 from flan_jax.evals import scores as scores_lib
 from flan_jax.models.decoder import DecoderLM
 from flan_jax.models.decoder_presets import decoder_config
-from flan_jax.training.loop import TrainConfig
 from flan_jax.training.optimizers import AdamW
 from flan_jax.training.schedules import Constant
+from flan_jax.training.train_config import TrainConfig
 
 # These build a store and compile a model: a few seconds each.
 pytestmark = pytest.mark.slow

@@ -14,10 +14,10 @@ from flan_jax.data.loader import TrainInput
 from flan_jax.models.presets import t5_config
 from flan_jax.models.t5 import T5
 from flan_jax.paper import finetuning, results
-from flan_jax.training.loop import TrainConfig
 from flan_jax.training.optimizers import Adafactor
 from flan_jax.training.schedules import Constant
 from flan_jax.training.state import num_params
+from flan_jax.training.train_config import TrainConfig
 
 # Recipe -> model and size in the tables, and the parameters that its shape has (derived; PaLM's to
 # 0.01 %, as its norms are not told).

@@ -32,9 +32,10 @@ from flan_jax.models.model import Model
 from flan_jax.parallel import arrays
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.rules import resolve
-from flan_jax.training.loop import TrainConfig, step_spec
+from flan_jax.training.loop import step_spec
 from flan_jax.training.state import abstract_state, num_params
 from flan_jax.training.step import StepSpec, eval_step, jitted_train_step
+from flan_jax.training.train_config import TrainConfig
 
 # How hard the compiler tries. 'quick' takes a third to a seventh of the time of 'default', which
 # takes more memory where there is some (`plans.has_room`). 'memory' makes no program: the compiler

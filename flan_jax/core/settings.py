@@ -37,6 +37,22 @@ def describe(value: Any) -> Any:
     return repr(value)
 
 
+def flattened(description: Any, name: str = "") -> dict[str, str]:
+    """Returns a description's values by their full names.
+
+    Example:
+        >>> from flan_jax.parallel.mesh import MeshShape
+        >>> flattened(describe({"mesh": MeshShape(data=2)}))["mesh.data"]
+        '2'
+    """
+    if not isinstance(description, dict):
+        return {name: _shown(description)}
+    found: dict[str, str] = {}
+    for key, value in description.items():
+        found.update(flattened(value, f"{name}.{key}" if name else str(key)))
+    return found
+
+
 def differences(there: Any, here: Any, name: str = "settings") -> Iterator[str]:
     """Yields a line for each difference of two descriptions: `AdamW.beta2 is 0.99 there, 0.9 here`.
 

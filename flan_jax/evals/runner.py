@@ -28,6 +28,7 @@ from flan_jax.evals import scores as scores_lib
 from flan_jax.inference.decode_config import DecodeConfig
 from flan_jax.inference.engine import Engine
 from flan_jax.models.model import Model
+from flan_jax.parallel import preemption
 
 # From prompts, int32 tokens each, to what the model says.
 Generate = Callable[[Sequence[np.ndarray]], Sequence[str]]
@@ -89,8 +90,12 @@ def greedy(
     )  # fmt: skip
 
     def generate(prompts: Sequence[np.ndarray]) -> list[str]:
-        answers = engine.generate(prompts, DecodeConfig(max_length=max_length), progress="eval")
-        return [answer.texts[0] for answer in answers]
+        decoding = DecodeConfig(max_length=max_length)
+        texts = [""] * len(prompts)
+        for position, answer in engine.stream(prompts, decoding, progress="eval"):
+            texts[position] = answer.texts[0]
+            preemption.stop_if_asked()
+        return texts
 
     return generate
 

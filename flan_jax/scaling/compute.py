@@ -28,9 +28,10 @@ from flan_jax.models.model import Model
 from flan_jax.paper import finetuning
 from flan_jax.parallel.mesh import MeshShape, make_mesh
 from flan_jax.scaling.tables import Table
-from flan_jax.training.loop import TrainConfig, step_spec
+from flan_jax.training.loop import step_spec
 from flan_jax.training.state import num_params
 from flan_jax.training.step import eval_step
+from flan_jax.training.train_config import TrainConfig
 
 _INPUTS, _TARGETS = "encoder_input_tokens", "decoder_target_tokens"
 # How jax calls the devices of a generation, in part (jax.Device.device_kind).

@@ -15,14 +15,10 @@ This is the only module that knows Orbax.
 
 import contextlib
 import dataclasses
-import errno
-import functools
 import json
-import logging
 import math
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +35,7 @@ from flan_jax.core.progress import say
 from flan_jax.core.tree import PyTree, flatten
 from flan_jax.parallel import hosts
 from flan_jax.training.state import TrainState
+from flan_jax.training.storage_errors import in_one_line, quiet_orbax
 
 PREFIX = "checkpoint"
 STATE, DATA, CONFIG = "state", "data", "config"
@@ -92,7 +89,7 @@ class Checkpoints:
                     keep_checkpoints_without_metrics=False,
                 )
             )
-        self._manager = ocp.CheckpointManager(
+        self._manager = _Manager(
             self._dir,
             options=ocp.CheckpointManagerOptions(
                 step_prefix=PREFIX,
@@ -221,7 +218,7 @@ class Checkpoints:
                 raise
             # Orbax and TensorStore raise ValueError, OSError, JSON errors and bare Exception alike.
             except Exception as error:  # noqa: BLE001
-                reason = _reason(error)
+                reason = in_one_line(error)
         failed = hosts.where(restored is None)
         if failed and not reason:
             restored, reason = None, f"process {failed[0]} cannot; its own message says why"
@@ -253,7 +250,7 @@ class Checkpoints:
             steps = self.steps()
             kept = f"the newest whole one is {self.path(steps[-1])}" if steps else "there is none"
             raise errors.FlanError(
-                f"a checkpoint in {self._dir} could not be written ({_reason(error)}); {kept}; "
+                f"a checkpoint in {self._dir} could not be written ({in_one_line(error)}); {kept}; "
                 "free space there or mend what hinders, then start the same command again"
             ) from None
 
@@ -279,6 +276,19 @@ class Checkpoints:
                 (self._dir / f"{PREFIX}_{step}").rename(self._dir / name)
                 say(f"the damaged {PREFIX}_{step} is now {self._dir / name}")
         self._manager.reload()
+
+
+class _Manager(ocp.CheckpointManager):
+    """Orbax's manager, which does not ask by itself whether processes were told to stop.
+
+    They count their questions to agree on a place (`parallel.preemption`), and the manager would
+    ask with the step for a count.
+    """
+
+    def reached_preemption(self, step: int) -> bool:
+        """Returns False: who saves has asked."""
+        del step
+        return False
 
 
 def restore_params(path: str | os.PathLike, *layouts: PyTree, cast_from: str = "") -> PyTree:
@@ -349,7 +359,7 @@ def reading(folder: str) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 - ValueError, OSError, JSON errors, bare Exception
         raise errors.FlanError(
-            f"checkpoint {folder} cannot be read ({_reason(error)}); name another step's folder"
+            f"checkpoint {folder} cannot be read ({in_one_line(error)}); name another step's folder"
         ) from error
 
 
@@ -404,26 +414,6 @@ def _stored_leaves(folder: str) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-@functools.cache
-def quiet_orbax() -> None:
-    """Keeps stack traces of errors that Orbax also raises off the terminal.
-
-    Orbax logs them. When one write of a save fails it closes its event loop; the others, failing
-    after it, find it closed or end as tasks that nobody asks for: asyncio and Python tell of each.
-    """
-    logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
-    logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
-    report = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-        code = getattr(unraisable.object, "cr_code", None)
-        is_orbax = code is not None and "orbax" in code.co_filename
-        if not is_orbax and str(unraisable.exc_value) != "Event loop is closed":
-            report(unraisable)
-
-    sys.unraisablehook = hook
-
-
 def _fitting(
     folder: str,
     stored: Mapping[str, jax.ShapeDtypeStruct],
@@ -472,19 +462,3 @@ def _describe(leaf: Any, is_cast: bool = False) -> str:
     if leaf is None:
         return "absent"
     return f"{'' if is_cast else leaf.dtype}{list(leaf.shape)}"
-
-
-def _reason(error: BaseException) -> str:
-    """Returns an error's message as one line; of a long one its start and what says the most.
-
-    Orbax's errors name no file, those that they came from do. TensorStore repeats the whole
-    specification of an array in some messages; what the operating system said stands anywhere.
-    """
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = " ".join(str(error).split()) or type(error).__name__
-    if len(text) <= 240:
-        return text
-    said = next((s for s in map(os.strerror, sorted(errno.errorcode)) if s in text), "")
-    end = text.find(said) + len(said) if said else len(text)
-    return f"{text[:80]} ... {text[max(80, end - 150) : end]}".rstrip()

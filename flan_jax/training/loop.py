@@ -19,22 +19,21 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from flan_jax.core import axes, errors, ranges, settings
+from flan_jax.core import axes, errors, events, settings, watchdog
 from flan_jax.core.progress import Progress, say
 from flan_jax.core.tree import PyTree
 from flan_jax.data import loader
 from flan_jax.data.loader import TrainInput
 from flan_jax.models.model import Model
-from flan_jax.parallel import arrays, hosts
-from flan_jax.parallel.mesh import MeshShape, make_mesh
+from flan_jax.parallel import arrays, hosts, preemption
+from flan_jax.parallel.mesh import make_mesh
+from flan_jax.parallel.preemption import PreemptionGuard
 from flan_jax.parallel.rules import preset, resolve
 from flan_jax.training import checkpoints as checkpoints_lib
 from flan_jax.training import layouts, losses, metrics, run_folder, writers
 from flan_jax.training.checkpoints import Checkpoints
-from flan_jax.training.losses import LossConfig
+from flan_jax.training.compilation import compile_ahead
 from flan_jax.training.metrics import Clock, Totals
-from flan_jax.training.optimizers import Optimizer
-from flan_jax.training.preemption import Interrupted, PreemptionGuard
 from flan_jax.training.state import (
     TrainState,
     abstract_state,
@@ -42,72 +41,21 @@ from flan_jax.training.state import (
     num_params,
     state_from_params,
 )
-from flan_jax.training.step import Metrics, StepSpec, jitted_eval_step, jitted_train_step
+from flan_jax.training.step import (
+    Metrics,
+    StepSpec,
+    TrainStep,
+    jitted_eval_step,
+    jitted_train_step,
+)
+from flan_jax.training.step_times import StepTimes
+from flan_jax.training.train_config import TrainConfig
 from flan_jax.training.writers import MetricWriter
 
 HostBatch = Mapping[str, np.ndarray]  # this host's rows, [rows, length] each
 
 # In the metrics, not in the lines for people.
 _NOT_SHOWN = ("z_loss", "param_norm", "update_norm", "grad_norm", "steps_per_s", "time_s")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How to train: everything but the model and its data."""
-
-    optimizer: Optimizer
-    loss: LossConfig = LossConfig()
-    model_dir: str  # checkpoints, metrics.jsonl and TensorBoard files go here
-    train_steps: int  # updates of this run
-    step_offset: int = 0  # total step this run begins at, counted from pre-training as in T5X
-    initial_checkpoint_path: str = ""  # take the parameters from there; '' for a fresh model
-    initial_checkpoint_dtype: str = ""  # the dtype stored there, if it is to be cast to the model's
-    # Regular expressions of parameters that may be missing there (made anew) or here (ignored).
-    initial_checkpoint_except: tuple[str, ...] = ()
-    log_period: int = 100  # steps between metrics
-    eval_period: int = 1000  # steps between evaluations, one more at the end; 0 for none
-    eval_examples: int | None = None  # validation examples per task for the loss; None for all
-    checkpoint_period: int = 1000  # steps between checkpoints, one more at the end
-    keep: int | None = 3  # latest checkpoints kept; None for all
-    best_metric: str | None = None  # metric of the evaluation whose best checkpoint is kept too
-    best_mode: str = "min"  # 'min' or 'max'
-    seed: int = 0  # initialization and dropout
-    num_microbatches: int = 1  # parts a batch is computed in, to save memory
-    mesh: MeshShape = MeshShape()  # slices, and devices along 'data' and 'model'
-    rules: str = "replicated"  # sharding preset, unless the model brings rules of its own
-
-    # What may be another when a run goes on: it changes no result.
-    MAY_CHANGE = (
-        "model_dir", "train_steps", "log_period", "eval_period", "eval_examples",
-        "checkpoint_period", "keep", "best_metric", "best_mode", "mesh", "rules",
-    )  # fmt: skip
-
-    def __post_init__(self):
-        for name, least in (
-            ("train_steps", 1), ("log_period", 1), ("checkpoint_period", 1), ("eval_period", 0),
-            ("step_offset", 0), ("num_microbatches", 1),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise errors.UsageError(f"{name} must be an integer >= {least}, got {value!r}")
-        ranges.check("TrainConfig", "[1, inf)", eval_examples=self.eval_examples)
-        if "://" in self.model_dir:
-            raise errors.UsageError(
-                f"model_dir {self.model_dir!r} is not a local folder; mount the bucket and name "
-                "the folder it is mounted at"
-            )
-        period = self.eval_period or self.checkpoint_period + 1
-        if self.best_metric is not None and self.checkpoint_period % period:
-            raise errors.UsageError(
-                f"best_metric {self.best_metric!r} needs an evaluation at every checkpoint; make "
-                f"checkpoint_period ({self.checkpoint_period}) a multiple of eval_period "
-                f"({self.eval_period})"
-            )
-
-    @property
-    def last_step(self) -> int:
-        """Total step at which this run is done."""
-        return self.step_offset + self.train_steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,6 +133,7 @@ def train(
         stack.enter_context(
             run_folder.claimed(config.model_dir, settings.describe(described), info.get("gin", ""))
         )
+        stack.enter_context(events.logged(config.model_dir, jax.process_index()))
         checkpoints = stack.enter_context(
             Checkpoints(
                 config.model_dir,
@@ -193,8 +142,15 @@ def train(
                 best_mode=config.best_mode,
             )
         )
-        train_state, data_state = _start(model, config, checkpoints, init_key, mesh, info)
-        with hosts.all_or_none():
+        watch = watchdog.Watchdog(
+            config.model_dir,
+            timeout_s=config.hang_timeout_s,
+            name=f"process {jax.process_index()} of {jax.process_count()}",
+        )
+        stack.enter_context(watch)
+        with events.phase("checkpoint_restore"):
+            train_state, data_state = _start(model, config, checkpoints, init_key, mesh, info)
+        with events.phase("data_loading"), hosts.all_or_none():
             iterator = stack.enter_context(
                 contextlib.closing(open_data(data, data_state, **arrays.place(model.rules, mesh)))
             )
@@ -321,6 +277,7 @@ class _Run:
     state: TrainState
     step: int  # total step of `state`
     clock: Clock = dataclasses.field(default_factory=Clock)
+    times: StepTimes = dataclasses.field(default_factory=StepTimes)
     totals: Totals = dataclasses.field(default_factory=Totals)
     results: dict[str, Any] = dataclasses.field(default_factory=dict)
     step_flops: float = 0.0
@@ -350,23 +307,48 @@ class _Run:
     def _steps(self) -> None:
         train_step = jitted_train_step(self.spec, self.mesh)
         pending: tuple[int, Metrics] | None = None  # dispatched, not fetched
-        last = self.config.last_step
+        first, last = self.step, self.config.last_step
+        self.times.restart()
         with Progress("train", total=last, unit="step", initial=self.step) as progress:
             while self.step < last:
-                with self.clock.waiting():
+                with self.clock.waiting(), self.times.getting_data():
                     batch = self._batch(next(self.iterator))
-                self.step_flops = self.step_flops or self._estimate_flops(batch)
+                if self.step == first:
+                    self._first_batch(train_step, batch)
+                self.times.begin(self.step + 1)
                 self.state, fetchable = train_step(self.state, batch, self.dropout_key)
                 self.step += 1
                 if pending is not None:
                     self._absorb(*pending, progress)
                 pending = (self.step, fetchable)
-                preempted = self.guard.requested(self.step) and self.step < last
+                preempted = self.guard.requested()
                 if preempted or self._due(self.config.eval_period, self.config.checkpoint_period):
                     self._absorb(*pending, progress)
                     pending = None
                     with self.clock.paused():
                         self._evaluate_and_save(preempted)
+                    self.times.restart()
+
+    def _first_batch(self, train_step: TrainStep, batch: Mapping[str, jax.Array]) -> None:
+        """Compiles, now that the shapes are known, and tells the event log of the run."""
+        self.step_flops = self._estimate_flops(batch)
+        try:
+            with events.phase("compile"), self.guard.interruptible():
+                compile_ahead(train_step, self.state, batch, self.dropout_key)
+                self.guard.stop_if_asked()
+        except errors.PreemptedError:
+            raise self._preempted() from None
+        self.times.restart()
+        events.record(
+            "training_start",
+            first_step=self.step,
+            last_step=self.config.last_step,
+            checkpoint_period=self.config.checkpoint_period,
+            num_processes=jax.process_count(),
+            num_devices=self.mesh.size,
+            device_kind=self.mesh.devices.flat[0].device_kind,
+            step_flops=self.step_flops,
+        )
 
     def _evaluate_what_was_left_out(self) -> None:
         """Makes the evaluation of the step gone on from, if a stop came before it was done."""
@@ -377,7 +359,7 @@ class _Run:
             try:
                 with self.guard.interruptible():
                     self._evaluate()
-            except Interrupted:
+            except errors.PreemptedError:
                 raise self._preempted() from None
 
     def _batch(self, rows: HostBatch) -> dict[str, jax.Array]:
@@ -399,7 +381,9 @@ class _Run:
 
     def _absorb(self, step: int, fetchable: Metrics, progress: Progress) -> None:
         """Fetches a step's metrics, checks them, and logs at the end of a period."""
-        fetched = jax.device_get(fetchable)
+        with self.times.waiting():
+            fetched = jax.device_get(fetchable)
+        watchdog.beat()
         self._check(step, fetched)
         self.totals.add(fetched)
         self.clock.count(fetched)
@@ -425,33 +409,36 @@ class _Run:
 
     def _evaluate_and_save(self, preempted: bool) -> None:
         """Does what is due after the current step, whose metrics are in and finite."""
-        config = self.config
         evaluated = None
         if self._evaluation_is_due() and not preempted:
             try:
                 with self.guard.interruptible():
                     evaluated = self._evaluate()
-            except Interrupted:
+            except errors.PreemptedError:
                 preempted = True
-        if preempted or self._due(config.checkpoint_period):
+        if preempted or self._due(self.config.checkpoint_period):
             self._log(self.step, "data", self.iterator.report())
-            self.checkpoints.save(
-                self.state,
-                step=self.step,
-                data=self.iterator.state(),
-                config=self.info,
-                metrics=evaluated,
-            )
+            with events.phase("checkpoint_save"):
+                self.checkpoints.save(
+                    self.state,
+                    step=self.step,
+                    data=self.iterator.state(),
+                    config=self.info,
+                    metrics=evaluated,
+                )
+                if preempted:
+                    self.checkpoints.wait()
         if preempted:
-            self.checkpoints.wait()
             raise self._preempted()
 
     def _preempted(self) -> errors.PreemptedError:
         waited_s = self.guard.waited_s()
         after = "" if waited_s is None else f", {waited_s:.1f} s after the signal"
+        is_saved = self.step in self.checkpoints.steps()
+        what = f"saved {self.checkpoints.path(self.step)}" if is_saved else "nothing to save yet"
         return errors.PreemptedError(
-            f"asked to stop at step {self.step} of {self.config.last_step}; saved "
-            f"{self.checkpoints.path(self.step)}{after}; start the same command again to go on"
+            f"asked to stop at step {self.step} of {self.config.last_step}; {what}{after}; start "
+            "the same command again to go on"
         )
 
     def _evaluation_is_due(self) -> bool:
@@ -460,10 +447,11 @@ class _Run:
     def _evaluate(self) -> dict[str, Any]:
         """Returns the validation loss and what `eval_fn` gives, and logs them."""
         results: dict[str, Any] = {}
-        if self.eval_batches is not None:
-            results.update(self._validation_loss(self.eval_batches()))
-        if self.eval_fn is not None:
-            results.update(self.eval_fn(self.state.params, self.step))
+        with events.phase("eval"):
+            if self.eval_batches is not None:
+                results.update(self._validation_loss(self.eval_batches()))
+            if self.eval_fn is not None:
+                results.update(self.eval_fn(self.state.params, self.step))
         best = self.config.best_metric
         if best is not None and best not in results:
             raise errors.unknown_name("best_metric", best, results, "(of the evaluation)")
@@ -480,6 +468,7 @@ class _Run:
             if pending is not None:
                 totals.add(jax.device_get(pending))
             pending = fetchable
+            preemption.stop_if_asked()
         if pending is None:
             return {}
         totals.add(jax.device_get(pending))

@@ -25,7 +25,7 @@ import tensorstore
 from flan_jax.convert.leaves import Arrays, Index, Leaves, check_name
 from flan_jax.core import errors, files
 from flan_jax.core.tree import unflatten
-from flan_jax.training import checkpoints
+from flan_jax.training import checkpoints, storage_errors
 
 CHUNK_SIZE_BYTES = 64 << 20  # of an array's parts in a checkpoint written here, at most
 
@@ -71,7 +71,7 @@ def write_params(path: str | os.PathLike, leaves: Leaves, config: Mapping[str, A
     if path.exists():
         raise errors.UsageError(f"{path} exists already; remove it, or give another path")
     path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoints.quiet_orbax()
+    storage_errors.quiet_orbax()
     step_leaf = Arrays({"step": np.array(checkpoints.step_of(path), np.int32)})
     tree = {f"{_PARAMS}/{name}": _Unread(leaves, name) for name in leaves.shapes}
     state = unflatten(tree) | {"step": _Unread(step_leaf, "step")}

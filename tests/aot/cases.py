@@ -9,9 +9,9 @@ from flan_jax.aot.compiling import MEMORY, Case, Estimate, OutOfMemory, Program,
 from flan_jax.data.loader import TrainInput
 from flan_jax.models.presets import t5_config
 from flan_jax.models.t5 import T5
-from flan_jax.training.loop import TrainConfig
 from flan_jax.training.optimizers import Adafactor
 from flan_jax.training.schedules import Constant
+from flan_jax.training.train_config import TrainConfig
 
 HLO = "ENTRY %main (p: f32[8]) -> f32[8] {\n  ROOT %r = f32[8] all-reduce(%p), channel_id=1\n}\n"
 

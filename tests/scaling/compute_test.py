@@ -16,9 +16,9 @@ from flan_jax.models.decoder_network import DecoderConfig
 from flan_jax.models.t5 import T5, T5Config
 from flan_jax.paper import finetuning
 from flan_jax.scaling import compute
-from flan_jax.training.loop import TrainConfig
 from flan_jax.training.optimizers import AdamW
 from flan_jax.training.schedules import Constant
+from flan_jax.training.train_config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH, INPUTS, TARGETS, STEPS = 4, 16, 8, 10

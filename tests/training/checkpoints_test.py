@@ -191,18 +191,3 @@ def test_when_no_checkpoint_can_be_read_that_is_an_error(tmp_path):
 def test_wrong_options_are_refused(tmp_path, options, text):
     with pytest.raises(UsageError, match=text):
         Checkpoints(tmp_path, **options)
-
-
-@pytest.mark.parametrize("code", [" [os_error_code='27']", "", " [source='file.cc:1'] [code='27']"])
-def test_a_long_message_keeps_what_the_operating_system_said(code):
-    """TensorStore may say it before hundreds of characters of an array's specification."""
-    specification = f"[tensorstore_spec='{{{'x' * 300}}}']"
-    said = "Failed to write 1142614 bytes to file 9: File too large"
-    message = (
-        f'OUT_OF_RANGE: Error opening "zarr" driver: {"writing " * 30}: {said}{code} '
-        f"{specification}"
-    )
-    reason = checkpoints._reason(ValueError(message))
-    assert reason.startswith("OUT_OF_RANGE: Error opening")
-    assert reason.endswith(said)
-    assert len(reason) <= 240

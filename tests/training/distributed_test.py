@@ -27,6 +27,7 @@ from flan_jax.parallel import hosts
 from flan_jax.parallel.mesh import MeshShape
 from flan_jax.training import loop
 from flan_jax.training.schedules import Constant
+from flan_jax.training.train_config import TrainConfig
 from flan_jax.training.writers import read_metrics
 from tests import host_processes
 from tests.survival_test import RECIPE
@@ -86,7 +87,7 @@ def host(store, folder, num_steps, num_workers, rules, num_model, devices=None):
     result = loop.train(
         model=tiny_runs.MODEL,
         data=settings(store, int(num_workers)),
-        config=loop.TrainConfig(
+        config=TrainConfig(
             optimizer=OPTIMIZER,
             loss=tiny_runs.LOSS,
             model_dir=str(folder),

@@ -19,9 +19,9 @@ from flan_jax.models.t5 import T5
 from flan_jax.parallel.mesh import MeshShape, make_mesh
 from flan_jax.training import loop, step
 from flan_jax.training.checkpoints import Checkpoints
-from flan_jax.training.loop import TrainConfig
 from flan_jax.training.optimizers import AdamW
 from flan_jax.training.schedules import Constant
+from flan_jax.training.train_config import TrainConfig
 from flan_jax.training.writers import read_metrics
 from tests.training.tiny_runs import (
     ADAFACTOR,

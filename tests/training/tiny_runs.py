@@ -17,6 +17,7 @@ from flan_jax.training.losses import LossConfig
 from flan_jax.training.optimizers import Adafactor
 from flan_jax.training.schedules import Constant
 from flan_jax.training.state import abstract_state
+from flan_jax.training.train_config import TrainConfig
 
 VOCAB = 32
 MODEL = T5(
@@ -104,7 +105,7 @@ def train(folder, *, act=lambda number, rows: None, model=MODEL, options=(), **c
     inputs = {"data": DATA, "open_data": opener(act), "devices": jax.devices()[:1]}
     return loop.train(
         model=model,
-        config=loop.TrainConfig(**{**defaults, **config}),
+        config=TrainConfig(**{**defaults, **config}),
         **{**inputs, **dict(options)},
     )
 

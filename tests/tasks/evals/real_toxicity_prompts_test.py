@@ -98,7 +98,7 @@ def test_a_scorer_is_asked_for_all_texts_at_once(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv(toxicity.SCORER_VARIABLE, "asked_at_once:score")
 
-    def answers(engine, prompts, decodings, *, by_shares, may_stop):
+    def answers(engine, prompts, decodings, *, by_shares):
         for i in prompts:
             texts = [f"{i}. So", f"{i}!"]
             yield i, {"predictions": texts, "scores": [-1.0] * 2, "finish_reasons": ["stop"] * 2}
