@@ -34,6 +34,7 @@ from flan_jax.training import layouts, losses, metrics, run_folder, writers
 from flan_jax.training.checkpoints import Checkpoints
 from flan_jax.training.compilation import compile_ahead
 from flan_jax.training.metrics import Clock, Totals
+from flan_jax.training.profiling import Profiler
 from flan_jax.training.state import (
     TrainState,
     abstract_state,
@@ -167,6 +168,7 @@ def train(
             if hosts.is_first()
             else None,
             guard=stack.enter_context(PreemptionGuard()),
+            profiler=stack.enter_context(contextlib.closing(_profiler(config))),
             info={**info, "seed": config.seed, "step_offset": config.step_offset},
             eval_batches=eval_batches,
             eval_fn=eval_fn,
@@ -175,6 +177,10 @@ def train(
             step=resume_step,
         )
         return run.train()
+
+
+def _profiler(config: TrainConfig) -> Profiler:
+    return Profiler(config.model_dir, config.profile_first_step, config.profile_steps)
 
 
 def step_spec(model: Model, config: TrainConfig, *, batch_size: int, mesh: Mesh) -> StepSpec:
@@ -270,6 +276,7 @@ class _Run:
     checkpoints: Checkpoints
     writer: MetricWriter | None  # process 0 has it
     guard: PreemptionGuard
+    profiler: Profiler
     info: dict[str, Any]
     eval_batches: Callable[[], Iterable[HostBatch]] | None
     eval_fn: Callable[[PyTree, int], Mapping[str, Any]] | None
@@ -316,8 +323,10 @@ class _Run:
                 if self.step == first:
                     self._first_batch(train_step, batch)
                 self.times.begin(self.step + 1)
+                self.profiler.before(self.step + 1)
                 self.state, fetchable = train_step(self.state, batch, self.dropout_key)
                 self.step += 1
+                self.profiler.after(self.step, fetchable)
                 if pending is not None:
                     self._absorb(*pending, progress)
                 pending = (self.step, fetchable)

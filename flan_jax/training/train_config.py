@@ -34,18 +34,22 @@ class TrainConfig:
     num_microbatches: int = 1  # parts a batch is computed in, to save memory
     mesh: MeshShape = MeshShape()  # slices, and devices along 'data' and 'model'
     rules: str = "replicated"  # sharding preset, unless the model brings rules of its own
+    profile_steps: int = 0  # steps to profile; more on demand: flan-jax status --profile
+    profile_first_step: int = 10  # how many steps of this start pass before those
     hang_timeout_s: float = 1800.0  # without progress so long, the run ends with a cause; 0: never
 
     # What may be another when a run goes on: it changes no result.
     MAY_CHANGE = (
         "model_dir", "train_steps", "log_period", "eval_period", "eval_examples",
-        "checkpoint_period", "keep", "best_metric", "best_mode", "mesh", "rules", "hang_timeout_s",
+        "checkpoint_period", "keep", "best_metric", "best_mode", "mesh", "rules", "profile_steps",
+        "profile_first_step", "hang_timeout_s",
     )  # fmt: skip
 
     def __post_init__(self):
         for name, least in (
             ("train_steps", 1), ("log_period", 1), ("checkpoint_period", 1), ("eval_period", 0),
-            ("step_offset", 0), ("num_microbatches", 1),
+            ("step_offset", 0), ("num_microbatches", 1), ("profile_steps", 0),
+            ("profile_first_step", 0),
         ):  # fmt: skip
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
