@@ -94,7 +94,7 @@ def explained(error: errors.FlanError) -> errors.FlanError:
     return error
 
 
-# What the last line of kubectl says -> what to do. The first that is found counts.
+# What kubectl says -> what to do. The first that is found counts.
 _REMEDIES = (
     (
         "localhost:8080|127.0.0.1:8080|context was not found|no configuration has been provided",
@@ -111,7 +111,7 @@ _REMEDIES = (
         "the cluster cannot be reached: is it running, and is its API open to this host?",
     ),
     (
-        "ensure CRDs are installed first|doesn't have a resource type",
+        "no matches for kind|ensure CRDs are installed first|doesn't have a resource type",
         "this cluster has no JobSet: install 0.10.1 or newer (launch/gke/README.md)",
     ),
     (
