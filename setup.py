@@ -38,6 +38,7 @@ INSTALL_REQUIRES = [
     "rouge-score>=0.1.2,<0.2",  # ROUGE-L as Natural-Instructions measures it
     "sacrebleu>=2.6,<3",  # BLEU of the translation tasks; 3 may change its default tokens
     "tqdm>=4.66,<5",  # progress bars
+    "packaging>=24,<27",  # `flan-jax doctor` compares versions
     PYYAML,  # manifests for Kubernetes; flax asks for it too
 ]
 

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from importlib import metadata
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import NoReturn
 
 import flan_jax
@@ -40,6 +40,7 @@ COMMANDS = {
     "convert": ("convert", "turn checkpoints of T5X, ours and Hugging Face into each other"),
     "sweep": ("sweep", "run a grid of finetunings and evaluations"),
     "launch": ("launch", "start a training on TPUs, in a cluster or here, until it is done"),
+    "doctor": ("doctor", "examine this environment: what is wrong, and the remedy"),
     "report": ("report", "draw curves and tables of a sweep"),
 }
 
@@ -118,8 +119,9 @@ def _set_environment() -> None:
     # XLA's newest CPU fusions double the time of a tiny model's step: 62 against 31 ms at the mini
     # recipe on two cores, jaxlib 0.10.2. An unknown flag would end the process, hence the version.
     flags = os.environ.get("XLA_FLAGS", "")
-    if _SLOW_FUSION not in flags and metadata.version("jaxlib").startswith("0.10."):
-        os.environ["XLA_FLAGS"] = f"{flags} --{_SLOW_FUSION}=".strip()
+    with contextlib.suppress(metadata.PackageNotFoundError):  # `flan-jax doctor` says so
+        if _SLOW_FUSION not in flags and metadata.version("jaxlib").startswith("0.10."):
+            os.environ["XLA_FLAGS"] = f"{flags} --{_SLOW_FUSION}=".strip()
 
 
 @contextlib.contextmanager
@@ -147,26 +149,55 @@ def _sigterm_stops() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _out_of_memory_told() -> Iterator[None]:
-    """Turns XLA's word that there is no memory left into a `DoesNotFitError`."""
+def _device_errors_told() -> Iterator[None]:
+    """Turns XLA's word that no memory is left, or the TPU in use, into an error for the user."""
     try:
         yield
     except RuntimeError as error:  # jax.errors.JaxRuntimeError, without importing jax
         first = str(error).partition("\n")[0].rstrip(".")
-        if not first.startswith(_OUT_OF_MEMORY):
-            raise
-        raise errors.DoesNotFitError(
-            f"no memory left on the device ({first}); take a smaller batch, fewer samples or "
-            "beams, or shorter texts"
-        ) from None
+        if first.startswith(_OUT_OF_MEMORY):
+            raise errors.DoesNotFitError(
+                f"no memory left on the device ({first}); take a smaller batch, fewer samples or "
+                "beams, or shorter texts"
+            ) from None
+        from flan_jax.parallel import in_use
+
+        if told := in_use.tpu_error(error):
+            raise told from None
+        raise
+
+
+@contextlib.contextmanager
+def _lost_process_told() -> Iterator[None]:
+    """Lets the word come first that another process of the job is lost, where that is the cause."""
+    try:
+        yield
+    except errors.FlanError:
+        raise
+    except Exception:
+        if lifeline := _lifeline():
+            lifeline.await_word()
+        raise
+
+
+def _lifeline() -> ModuleType | None:
+    """Returns the module that watches other processes, if the command had use for it."""
+    return sys.modules.get("flan_jax.parallel.lifeline")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
+    code = _main(argv)
+    if lifeline := _lifeline():
+        lifeline.goodbye(code)
+    return code
+
+
+def _main(argv: Sequence[str] | None) -> int:
     try:
-        with _sigterm_stops():
+        with _sigterm_stops(), _lost_process_told():
             _set_environment()
-            with _out_of_memory_told():
+            with _device_errors_told():
                 run(sys.argv[1:] if argv is None else argv)
         return errors.EXIT_OK
     except (errors.FlanError, errors.PreemptedError) as error:

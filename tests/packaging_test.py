@@ -47,7 +47,7 @@ def test_an_installed_copy_finds_its_gin_files_from_any_folder(installed, tmp_pa
     code = (
         "from flan_jax import config; from flan_jax.core import modules; "
         "print(config.gin_root()); print(config.recipe_file('mini')); "
-        "modules._check_tasks_package()"
+        "modules.check_tasks_package()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,

@@ -24,12 +24,12 @@ def import_tasks(name: str, origin: str) -> None:
         UsageError: it does not import, or `tasks` is another package of that name.
     """
     if name.split(".")[0] == _TASKS:
-        _check_tasks_package()
+        check_tasks_package()
     import_tensorflow()
     imports.import_module(name, origin)
 
 
-def _check_tasks_package() -> None:
+def check_tasks_package() -> None:
     """Refuses a package called `tasks` that is not this project's."""
     expected = Path(flan_jax.__file__).resolve().parent.parent / _TASKS / "__init__.py"
     spec = importlib.util.find_spec(_TASKS)
