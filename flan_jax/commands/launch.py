@@ -12,15 +12,20 @@ hosts. The same command with --do status, logs, stop or delete looks after the j
 """
 
 import argparse
+import contextlib
+import dataclasses
 from pathlib import Path
 from types import ModuleType
 
+from flan_jax.aot import slices
 from flan_jax.commands import arguments
+from flan_jax.commands import compile as compile_command
 from flan_jax.core import errors
 from flan_jax.launching import job as jobs
 from flan_jax.launching import local, tpu_vm
 from flan_jax.launching import plan as plans
 from flan_jax.launching.job import Job
+from flan_jax.launching.plan import Command, Plan
 
 # Target -> the module that plans for it and acts: add_arguments(parser), plan(job, args) -> Plan,
 # do(job, args, action); SLICES says whether it runs on TPU slices, REMOTE whether elsewhere.
@@ -28,6 +33,7 @@ TARGETS: dict[str, ModuleType] = {
     "tpu-vm": tpu_vm,
     "local": local,
 }
+_NUM_SLICES = "MeshShape.num_slices"
 ACTIONS = ("start", "status", "logs", "stop", "delete")
 
 
@@ -75,15 +81,21 @@ def run(args: argparse.Namespace) -> None:
     """Launches, or looks after what was launched."""
     target = TARGETS[args.target]
     _check_groups(args)
+    args.gin_bindings = _bindings(args)
     job = make_job(args, target)
-    if args.do != "start":
-        if args.dry_run:
-            print(plans.shown(target.plan(job, args)))
-        else:
+    plan = target.plan(job, args)
+    if args.do == "start":
+        job, found, first = _checked(args, target, job)
+        plan = target.plan(job, args)
+        plan = dataclasses.replace(plan, steps=(*first, *plan.steps))
+        print("\n".join(f"# {line}" for line in found))
+        print(plans.shown(plan), flush=True)
+        if not args.dry_run:
+            plans.run(Plan(steps=first))
             target.do(job, args, args.do)
-        return
-    print(plans.shown(target.plan(job, args)))
-    if not args.dry_run:
+    elif args.dry_run:
+        print(plans.shown(plan))
+    else:
         target.do(job, args, args.do)
 
 
@@ -93,14 +105,9 @@ def make_job(args: argparse.Namespace, target: ModuleType) -> Job:
     Raises:
         UsageError: they do not, or not for this target.
     """
-    from flan_jax.aot import slices
-
     folder = jobs.model_dir(args.gin_bindings)
     if not folder and (args.do == "start" or not args.name):
-        raise errors.UsageError(
-            "no MODEL_DIR; give --gin.MODEL_DIR=gs://BUCKET/FOLDER (a plain folder where all hosts "
-            "have it)"
-        )
+        raise errors.UsageError("no MODEL_DIR; give --gin.MODEL_DIR=FOLDER or gs://BUCKET/FOLDER")
     if target.SLICES and args.do == "start" and not args.slice:
         raise errors.UsageError("no slice; give --slice NAME, such as --slice v4-32")
     if args.slice and not target.SLICES:
@@ -123,6 +130,48 @@ def make_job(args: argparse.Namespace, target: ModuleType) -> Job:
         environment=environment,
         uploads=uploads,
     )
+
+
+def _bindings(args: argparse.Namespace) -> list[str]:
+    """Returns the Gin bindings with buckets as mounted, and the number of slices among them."""
+    found = [jobs.mounted(binding) for binding in args.gin_bindings]
+    if args.num_slices > 1 and not any(binding.startswith(_NUM_SLICES) for binding in found):
+        found.append(f"{_NUM_SLICES}={args.num_slices}")
+    return found
+
+
+def _checked(
+    args: argparse.Namespace, target: ModuleType, job: Job
+) -> tuple[Job, list[str], tuple[Command, ...]]:
+    """Returns the job with all its buckets, what was found, and what is looked at when it starts.
+
+    Raises:
+        UsageError: the configuration is wrong, or not for this target.
+        DoesNotFitError: a step does not fit the slice.
+    """
+    if target.SLICES:
+        compile_command.prepare()
+    from flan_jax import config
+    from flan_jax.aot.worker import Worker
+    from flan_jax.launching import checks
+
+    arguments.parse_gin(args, roots=("train",))
+    name = args.recipe or " ".join(args.gin_file)
+    train, found = checks.read(job, name, is_remote=target.REMOTE)
+    if target.SLICES:
+        with contextlib.closing(Worker()) as worker:
+            compile_step = None if args.no_compile else worker.compile_step
+            found.append(checks.fit(train, job, name, compile_step))
+    if not target.REMOTE:
+        return job, found, ()
+    # The Gin files may name buckets too.
+    buckets = {*job.buckets, *jobs.buckets([config.text()])}
+    job = dataclasses.replace(job, buckets=tuple(sorted(buckets)))
+    copies = tuple(
+        Command(argv=("gcloud", "storage", "cp", here, there), why="a Gin file for all hosts")
+        for here, there in job.uploads
+    )
+    return job, found, (*checks.storage(job, train), *copies)
 
 
 def _uploads(gin_files: list[str], folder: str) -> tuple[tuple[str, str], ...]:

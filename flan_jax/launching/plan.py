@@ -4,6 +4,7 @@
 
 import dataclasses
 import math
+import re
 import shlex
 import subprocess
 import time
@@ -13,17 +14,28 @@ from flan_jax.core import errors, files
 from flan_jax.core.progress import say
 
 _WIDTH = 96  # of a shown command, until it is broken
+_CONNECTION_BROKE = 255  # ssh's own exit code, and so that of what wraps it
 _RETRY_S = 10.0  # before the second try of a command; doubled before each further one
+# What lines of a program's output say why it failed, the most telling first: those of our scripts,
+# those of gcloud about one of several workers, those of gcloud and kubectl.
+_REASONS = (
+    re.compile(r"flan-jax: error: (.*)"),
+    re.compile(r"#+ (Command execution on worker .*)\. Continuing"),
+    re.compile(r"(error.*)", re.IGNORECASE),
+)
+_MAX_REASONS = 3
+_WAIT_TRIES = 5  # of a command that is repeated anyway
 _SLEEP = time.sleep  # tests do not wait
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Command:
-    """A program to run; its output is shown."""
+    """A program to run."""
 
     argv: tuple[str, ...]
     why: str
-    tries: int = 1  # of one that may fail by a broken connection and can be repeated
+    tries: int = 1  # of one that can be repeated where its connection breaks
+    quiet: bool = False  # its output is of no interest unless it fails
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,7 +58,6 @@ class Wait:
     lacks: Callable[[str], str | None]
     period_s: float = 20.0
     timeout_s: float = math.inf
-    tries: int = 3
 
 
 Step = Command | WriteFile | Wait
@@ -92,7 +103,7 @@ def run(plan: Plan) -> None:
             case Wait():
                 wait(step)
             case Command():
-                output(step.argv, step.why, tries=step.tries, show=True)
+                output(step.argv, step.why, tries=step.tries, show=not step.quiet)
 
 
 def wait(step: Wait) -> None:
@@ -100,7 +111,7 @@ def wait(step: Wait) -> None:
     end = time.monotonic() + step.timeout_s
     told = None
     while True:
-        found = step.lacks(output(step.argv, step.why, tries=step.tries))
+        found = step.lacks(output(step.argv, step.why, tries=_WAIT_TRIES))
         if found is None:
             return
         if time.monotonic() > end:
@@ -117,7 +128,7 @@ def output(argv: Sequence[str], why: str, *, tries: int = 1, show: bool = False)
     Args:
         argv: the program and its arguments.
         why: what for, for messages.
-        tries: how often to try at most.
+        tries: how often to try at most, where the connection breaks.
         show: also show what it writes, as it comes.
 
     Raises:
@@ -125,19 +136,21 @@ def output(argv: Sequence[str], why: str, *, tries: int = 1, show: bool = False)
         FlanError: it failed, each time.
     """
     for left in reversed(range(tries)):
-        code, text, last = _run(argv, show)
+        code, text, reason = _run(argv, show)
         if code == 0:
             return text
-        failure = f"{why}: {argv[0]} ended with code {code}" + (f": {last}" if last else "")
-        if left:
+        failure = f"{why}: {argv[0]} ended with code {code}" + (f": {reason}" if reason else "")
+        if left and code == _CONNECTION_BROKE:
             duration_s = _RETRY_S * 2 ** (tries - 1 - left)
             say(f"launch: {failure}; again in {duration_s:.0f} s")
             _SLEEP(duration_s)
+        else:
+            break
     raise errors.FlanError(failure)
 
 
 def _run(argv: Sequence[str], show: bool) -> tuple[int, str, str]:
-    """Returns exit code, standard output and the last line of all output."""
+    """Returns exit code, standard output, and what all output says of a failure."""
     try:
         process = subprocess.Popen(
             argv,
@@ -160,8 +173,19 @@ def _run(argv: Sequence[str], show: bool) -> tuple[int, str, str]:
                 lines.append(line)
                 print(line, end="", flush=True)
             text = "".join(lines)
-    said = (complaints or text).strip().splitlines()
-    return process.returncode, text, said[-1].strip() if said else ""
+    return process.returncode, text, _reason(complaints or text)
+
+
+def _reason(text: str) -> str:
+    """Returns why a program failed, by its output: the lines that say so, else the last one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for pattern in _REASONS:
+        found = [
+            match[match.lastindex or 0] for line in lines if (match := re.match(pattern, line))
+        ]
+        if found:
+            return "; ".join(dict.fromkeys(found[-_MAX_REASONS:]))
+    return lines[-1] if lines else ""
 
 
 def _command_shown(argv: Sequence[str]) -> str:

@@ -50,6 +50,8 @@ def test_a_plan_is_carried_out_in_order(tmp_path, capfd):
     out, err = capfd.readouterr()
     assert out == "there\n"
     assert err == "launch: 1 of 2: write\nlaunch: 2 of 2: try python\n"
+    plans.run(Plan(steps=(python("print('nobody reads this')", quiet=True),)))
+    assert capfd.readouterr().out == ""
 
 
 def test_a_failing_command_is_named_with_its_last_line(tmp_path):
@@ -73,6 +75,29 @@ def test_a_broken_connection_is_tried_again(tmp_path, waits):
     count.unlink()
     with pytest.raises(errors.FlanError, match="code 255"):
         plans.run(Plan(steps=(python(code, tries=2),)))
+
+
+def test_another_failure_is_not_tried_again(waits):
+    with pytest.raises(errors.FlanError, match="code 1$"):
+        plans.run(Plan(steps=(python("import sys; sys.exit(1)", tries=3),)))
+    assert waits == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["Creating...", "ERROR: (gcloud) NOT_FOUND: none", "- '@type': y"], "ERROR: .*none"),
+        (["##### Command execution on worker 2 failed with exit status 1. Continuing.", "ERROR: x"],
+         "Command execution on worker 2 failed with exit status 1"),
+        (["flan-jax: error: worker 1: no pip", "ERROR: x", "flan-jax: error: worker 3: no"],
+         "worker 1: no pip; worker 3: no"),
+        (["one", "two", ""], "two"),
+    ],
+)  # fmt: skip
+def test_the_lines_that_say_why_are_shown(lines, expected):
+    code = f"import sys; print(chr(10).join({lines!r})); sys.exit(1)"
+    with pytest.raises(errors.FlanError, match=f"code 1: {expected}$"):
+        plans.run(Plan(steps=(python(code, quiet=True),)))
 
 
 def test_a_program_that_is_not_there():
