@@ -10,14 +10,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from flan_jax.parallel import hosts
+from flan_jax.parallel import environments
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def environment(num: int, index: int, port: int) -> dict[str, str]:
     values = (f"localhost:{port}", str(num), str(index))
-    joining = dict(zip(hosts.VARIABLES, values, strict=True)) if num > 1 else {}
+    joining = dict(zip(environments.VARIABLES, values, strict=True)) if num > 1 else {}
     return {**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2", **joining}
 
 

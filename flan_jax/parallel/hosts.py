@@ -2,106 +2,160 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several processes, usually one a host, that work on one job: finding each other, and agreeing.
 
+How a process learns which one it is: `parallel.environments`; by hand it is three variables,
+
     JAX_COORDINATOR_ADDRESS    host:port where process 0 listens, the same for all
     JAX_NUM_PROCESSES          how many there are
     JAX_PROCESS_ID             which of them this one is, from 0
 
-Without these variables a process is alone and nothing here does anything. `VARIABLES` are JAX's own
-names; `FLAN_JAX_JOIN_TIMEOUT_S` is how long to wait for the others, 300 seconds by default.
+A process that nothing says this of is alone, and nothing here does anything. Others meet
+(`parallel.preflight`), start jax, and from then on watch each other (`parallel.lifeline`).
+
+    FLAN_JAX_JOIN_TIMEOUT_S       how long to wait for the others, 120 seconds by default
+    FLAN_JAX_COORDINATOR_PORT     the port of process 0, where the environment gives its host only
+    FLAN_JAX_SILENCE_TIMEOUT_S    how long another may give no sign of life, 60 seconds by default
 """
 
+import collections
 import contextlib
+import functools
+import importlib
 import os
+import tempfile
 import threading
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
+from jax._src import hardware_utils  # what jax itself goes by to tell a TPU host
 from jax.experimental import multihost_utils
 
 from flan_jax.core import errors
 from flan_jax.core.progress import say
+from flan_jax.parallel import environments, lifeline, preflight, reports
+from flan_jax.parallel.environments import Placement
 
-VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 TIMEOUT_VARIABLE = "FLAN_JAX_JOIN_TIMEOUT_S"
-_ARGUMENTS = ("num_processes", "process_id", "coordinator_address")
-_TIMEOUT_S = 300
-_MARGIN_S = 60  # jax's own timeout comes this much after ours
-# After one process failed the others wait this long for it at their end, not jax's five minutes.
-_SHUTDOWN_TIMEOUT_S = 20
+_TIMEOUT_S = 120
+_SILENCE_TIMEOUT_S = 60
+_MARGIN_S = 60  # jax's own timeouts come this much after ours
 
 
-def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any] | None:
-    """Returns what `jax.distributed.initialize` needs to know, and `timeout_s`; None if alone.
-
-    Raises:
-        UsageError: some variables are missing or wrong.
-    """
-    given = {name: environment[name] for name in VARIABLES if environment.get(name)}
-    if not given:
-        return None
-    if missing := [name for name in VARIABLES if name not in given]:
-        raise errors.UsageError(
-            f"{' and '.join(given)} set but not {' and '.join(missing)}; set all three for a job "
-            "of several processes, none for one process"
-        )
-    address, num, index = (given[name] for name in VARIABLES)
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise errors.UsageError(f"{VARIABLES[0]} is {address!r}; give host:port of process 0")
-    if not num.isdigit() or int(num) < 1:
-        raise errors.UsageError(f"{VARIABLES[1]} is {num!r}; give the number of processes, >= 1")
-    if not index.isdigit() or int(index) >= int(num):
-        raise errors.UsageError(
-            f"{VARIABLES[2]} is {index!r}; give this process's number, 0 to {int(num) - 1}"
-        )
-    timeout = environment.get(TIMEOUT_VARIABLE) or str(_TIMEOUT_S)
-    if not timeout.isdigit() or int(timeout) < 1:
-        raise errors.UsageError(f"{TIMEOUT_VARIABLE} is {timeout!r}; give whole seconds, >= 1")
-    return {
-        "coordinator_address": address,
-        "num_processes": int(num),
-        "process_id": int(index),
-        "timeout_s": int(timeout),
-    }
-
-
-def join() -> None:
+def join(facts: Mapping[str, str] | None = None) -> None:
     """Meets the other processes of the environment's job; before anything asks jax for devices.
 
-    A process that does not meet all others in time ends here with one line and exit code 1.
+    Args:
+        facts: what must be the same on all hosts, by name; `config.model_dir` among them is also
+            a folder whose free space is looked at.
 
     Raises:
-        UsageError: the variables are incomplete or wrong.
+        UsageError: the variables are incomplete or wrong, or the processes differ.
+        FlanError: some do not come in time.
     """
-    found = from_environment()
-    if found is None or jax.distributed.is_initialized():
+    if jax.distributed.is_initialized():
         return
-    timeout = found.pop("timeout_s")
-    num, index, address = (found[name] for name in _ARGUMENTS)
-    say(f"hosts: process {index} of {num}, waiting for the others at {address}")
+    num_tpu_chips, _ = hardware_utils.num_available_tpu_chips_and_device_id()
+    placement = environments.find(
+        os.environ,
+        num_tpu_chips=num_tpu_chips,
+        metadata=functools.partial(environments.ask_metadata_server, os.environ),
+    )
+    timeout_s = _seconds(TIMEOUT_VARIABLE, _TIMEOUT_S)
+    silence_timeout_s = _seconds(lifeline.TIMEOUT_VARIABLE, _SILENCE_TIMEOUT_S)
+    if placement is None:
+        if environments.is_pathways(os.environ):
+            _start_pathways()
+        return
+    say(
+        f"hosts: process {placement.process_id} of {placement.num_processes} ({placement.kind}), "
+        f"waiting for the others at {placement.address}"
+    )
+    for note in placement.notes:
+        say(f"hosts: {note}")
+    host_names: Sequence[str] = ("",)
+    if placement.num_processes > 1:
+        facts = dict(facts or {})
+        model_dir = facts.get("config.model_dir", "").strip("'")
+        folders = [tempfile.gettempdir(), *([model_dir] if model_dir else [])]
+        meeting = preflight.meet(
+            placement, reports.report(placement, facts, folders, num_tpu_chips), timeout_s
+        )
+        host_names = meeting.verdict.host_names
+        if placement.process_id == 0:
+            for note in meeting.verdict.notes:
+                say(f"hosts: {note}")
+        lifeline.start(
+            process_id=placement.process_id,
+            host_names=host_names,
+            channels=meeting.channels,
+            silence_timeout_s=silence_timeout_s,
+        )
+    _initialize(placement, timeout_s, silence_timeout_s)
+    _check_devices(host_names)
+
+
+def _seconds(variable: str, default: int) -> int:
+    given = os.environ.get(variable) or str(default)
+    if not given.isdigit() or int(given) < 1:
+        raise errors.UsageError(f"{variable} is {given!r}; give whole seconds, >= 1")
+    return int(given)
+
+
+def _start_pathways() -> None:
+    try:
+        module = importlib.import_module("pathwaysutils")
+    except ImportError:
+        raise errors.UsageError(
+            "JAX_PLATFORMS asks for Pathways' proxy, but pathwaysutils is not installed: pip "
+            "install pathwaysutils"
+        ) from None
+    module.initialize()
+
+
+def _initialize(placement: Placement, timeout_s: int, silence_timeout_s: int) -> None:
+    """Starts jax's own service, for processes that have met."""
 
     def give_up() -> None:
         say(
-            f"flan-jax: error: process {index} of {num} did not meet the others at {address} "
-            f"within {timeout} s; start all {num} with the same {VARIABLES[0]}, see that the host "
-            f"of process 0 lets them in at its port, or wait longer ({TIMEOUT_VARIABLE})"
+            f"flan-jax: error: process {placement.process_id} of {placement.num_processes} met the "
+            f"others at {placement.address}, but jax did not within {timeout_s} s more; see their "
+            f"logs, or wait longer ({TIMEOUT_VARIABLE})"
         )
         os._exit(errors.EXIT_FAILED)
 
     # jax waits in C++, and after its own timeout ends the process with a stack trace.
-    timer = threading.Timer(timeout, give_up)
+    timer = threading.Timer(timeout_s, give_up)
     timer.daemon = True
     timer.start()
     try:
         jax.distributed.initialize(
-            **found,
-            initialization_timeout=timeout + _MARGIN_S,
-            shutdown_timeout_seconds=_SHUTDOWN_TIMEOUT_S,
+            coordinator_address=placement.address,
+            num_processes=placement.num_processes,
+            process_id=placement.process_id,
+            local_device_ids=placement.local_device_ids,
+            cluster_detection_method="deactivate",  # all is said
+            initialization_timeout=timeout_s + _MARGIN_S,
+            heartbeat_timeout_seconds=silence_timeout_s + _MARGIN_S,
         )
     finally:
         timer.cancel()
+
+
+def _check_devices(host_names: Sequence[str]) -> None:
+    """Starts the devices, and checks that each process has as many."""
+    counts = collections.Counter(device.process_index for device in jax.devices())
+    if len({counts[index] for index in range(len(host_names))}) > 1:
+        usual, _ = collections.Counter(counts.values()).most_common(1)[0]
+        odd = [
+            f"process {index} ({name}) has {counts[index]}"
+            for index, name in enumerate(host_names)
+            if counts[index] != usual
+        ]
+        raise errors.UsageError(
+            f"the hosts of this job differ in devices: {', '.join(odd[:5])}"
+            f"{', ...' if len(odd) > 5 else ''}, the others {usual}; see that all are of one kind, "
+            "and that none has lost a chip"
+        )
 
 
 def is_shared() -> bool:
