@@ -13,6 +13,7 @@ import math
 import os
 import re
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from flan_jax.scaling.plots import (
     Panel,
 )
 
-__all__ = ["Bars", "Figure", "Line", "Panel", "inline_svg", "save", "svg"]
+__all__ = ["Bars", "Figure", "Line", "Panel", "inline_svg", "rendered", "save", "svg"]
 
 WIDE_IN, NARROW_IN = 7.6, 4.0
 _THREE_PANELS_IN = 9.2  # three side by side have room for their labels
@@ -74,8 +75,7 @@ def save(figure: Figure, stem: str | os.PathLike) -> tuple[Path, Path, Path]:
 
 def svg(figure: Figure, *, width_in: float | None = None) -> str:
     """Returns the figure as a stand-alone SVG document on white; None: as wide as `save` does."""
-    text = _render(figure, width_in or _wide_in(figure), "svg").decode()
-    return re.sub(r"'DejaVu Sans'(, [^;\"]*)?", lambda _: _FONT, text)
+    return _render(figure, width_in or _wide_in(figure), "svg").decode()
 
 
 def inline_svg(figure: Figure, *, width_in: float | None = None) -> str:
@@ -105,16 +105,23 @@ def _wide_in(figure: Figure) -> float:
 
 
 def _render(figure: Figure, width_in: float, kind: str) -> bytes:
+    return rendered(lambda: _draw(figure, width_in), kind)
+
+
+def rendered(draw: Callable[[], mpl_figure.Figure], kind: str) -> bytes:
+    """Returns the file of a drawing in the look of all figures: 'png', 'svg' or 'pdf'."""
     metadata = {
         "png": {"Software": None},
         "svg": {"Date": None, "Creator": "flan_jax"},
         "pdf": {"CreationDate": None, "Creator": "flan_jax", "Producer": None},
     }[kind]
     with matplotlib.rc_context(_RC):
-        drawn = _draw(figure, width_in)
         out = io.BytesIO()
-        drawn.savefig(out, format=kind, dpi=_DPI, facecolor=PAPER, metadata=metadata)
-    return out.getvalue()
+        draw().savefig(out, format=kind, dpi=_DPI, facecolor=PAPER, metadata=metadata)
+    if kind != "svg":
+        return out.getvalue()
+    text = out.getvalue().decode()
+    return re.sub(r"'DejaVu Sans'(, [^;\"]*)?", lambda _: _FONT, text).encode()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
