@@ -22,7 +22,7 @@ from flan_jax.commands import arguments
 from flan_jax.commands import compile as compile_command
 from flan_jax.core import errors
 from flan_jax.launching import job as jobs
-from flan_jax.launching import local, tpu_vm
+from flan_jax.launching import gke, local, slurm, tpu_vm
 from flan_jax.launching import plan as plans
 from flan_jax.launching.job import Job
 from flan_jax.launching.plan import Command, Plan
@@ -31,6 +31,8 @@ from flan_jax.launching.plan import Command, Plan
 # do(job, args, action); SLICES says whether it runs on TPU slices, REMOTE whether elsewhere.
 TARGETS: dict[str, ModuleType] = {
     "tpu-vm": tpu_vm,
+    "gke": gke,
+    "slurm": slurm,
     "local": local,
 }
 _NUM_SLICES = "MeshShape.num_slices"

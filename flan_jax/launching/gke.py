@@ -163,12 +163,6 @@ def _start(job: Job, args: argparse.Namespace) -> Plan:
             Command(
                 argv=(*account, args.service_account), why="the account that may use the buckets"
             ),
-            *(
-                Command(
-                    argv=("gcloud", "storage", "cp", here, there), why="a Gin file of this host"
-                )
-                for here, there in job.uploads
-            ),
             WriteFile(
                 path=file,
                 text=yaml.safe_dump(manifest, sort_keys=False, width=1000),

@@ -22,7 +22,7 @@ from flan_jax.core import errors
 from flan_jax.launching import gke, jobset
 from flan_jax.launching import plan as plans
 from flan_jax.launching.job import Job
-from flan_jax.launching.plan import Command, WriteFile
+from flan_jax.launching.plan import WriteFile
 from tests.launching import goldens
 
 IMAGE = "us-docker.pkg.dev/my-project/images/flan-jax:1-tpu"
@@ -251,13 +251,6 @@ def test_xpks_command_has_the_same_arguments():
 def test_mistakes_get_one_line(name, num_slices, argv, message):
     with pytest.raises(errors.UsageError, match=message):
         gke.plan(job(name, num_slices), arguments(*argv))
-
-
-def test_gin_files_of_this_host_are_copied_first():
-    uploads = (("my run.gin", "gs://my-runs/flan_t5_xl/gin/my run.gin"),)
-    plan = gke.plan(job(uploads=uploads), arguments(f"--image={IMAGE}"))
-    copies = [s.argv for s in plan.steps if isinstance(s, Command) and s.argv[0] == "gcloud"]
-    assert copies == [("gcloud", "storage", "cp", *uploads[0])]
 
 
 @pytest.fixture
