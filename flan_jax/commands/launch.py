@@ -21,8 +21,8 @@ from flan_jax.aot import slices
 from flan_jax.commands import arguments
 from flan_jax.commands import compile as compile_command
 from flan_jax.core import errors
-from flan_jax.launching import job as jobs
 from flan_jax.launching import gke, local, slurm, tpu_vm
+from flan_jax.launching import job as jobs
 from flan_jax.launching import plan as plans
 from flan_jax.launching.job import Job
 from flan_jax.launching.plan import Command, Plan
