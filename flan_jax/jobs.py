@@ -189,7 +189,7 @@ def train(
     """
     events.begin()
     with events.phase("tpu_init"):
-        hosts.join()
+        hosts.join(_facts(model, data, config))
     with events.phase("training_preparation"):
         if isinstance(data, SeqioInput):
             prepared = _prepared_seqio(model, data, config, evaluation, benchmarks)
@@ -210,7 +210,8 @@ def _facts(model: Model, data: TrainInput | SeqioInput, config: TrainConfig) -> 
     described = settings.describe({"model": model, "data": data, "config": config})
     manifest = Path(getattr(data, "store", "")) / MANIFEST
     store = files.sha256_file(manifest)[:12] if manifest.is_file() else settings.ABSENT
-    return settings.flattened(described) | {"token store": store}
+    found = {"config.model_dir": config.model_dir, "token store": store}
+    return settings.flattened(described) | found
 
 
 def _prepared(

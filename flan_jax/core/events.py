@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -39,6 +40,9 @@ PHASES = {
     "eval": "",
 }
 STEP = "step_start_time"
+# Parts of a step, in words for people.
+WAITING = "waiting for the devices"
+GETTING_DATA = "then getting the next batch"
 _CUSTOM = "custom_badput_event"
 _PERIOD_S = 1.0  # between two writes in which nothing but steps happened
 # A bucket uploads a file each time it is closed, so each write there takes long and costs; the
@@ -65,10 +69,11 @@ class Doing:
     phase: str  # of PHASES, 'step', or '' for none of them
     step: int | None  # the latest one begun
     since: float  # time.monotonic() at which that began
+    part: str = ""  # of a step, in words
 
     def __str__(self) -> str:
         if self.phase == "step":
-            return f"step {self.step}"
+            return f"step {self.step}" + (f", {self.part}" if self.part else "")
         where = "" if self.step is None else f", after step {self.step}"
         return _WORDS.get(self.phase, "no named phase") + where
 
@@ -86,6 +91,7 @@ class _Log:
         self.phases: list[tuple[str, float]] = []
         self.step: int | None = None
         self.step_since = time.monotonic()
+        self.part = ""
 
     def take(self) -> str:
         with self.lock:
@@ -150,7 +156,7 @@ def begin() -> None:
     """Begins the log of a job; what another job of this process left unwritten is dropped."""
     with _log.lock:
         _log.reset()
-        record("job_start_time")
+        record("job_start_time", host=socket.gethostname())
 
 
 def record(event: str, **fields: Any) -> None:
@@ -200,13 +206,22 @@ def step(number: int, *, data_s: float, wait_s: float, dispatch_s: float) -> Non
         )
 
 
+@contextlib.contextmanager
+def part(words: str) -> Iterator[None]:
+    """Says what part of a step the block is, for `current`; no line is written."""
+    _log.part = words
+    yield
+    _log.part = ""
+
+
 def current() -> Doing:
     """Returns what this process is at."""
     with _log.lock:
         if _log.phases:
             name, since = _log.phases[-1]
             return Doing(name, _log.step, since)
-        return Doing("" if _log.step is None else "step", _log.step, _log.step_since)
+        phase_name = "" if _log.step is None else "step"
+        return Doing(phase_name, _log.step, _log.step_since, _log.part)
 
 
 def open_log(folder: str | os.PathLike, process_index: int) -> None:

@@ -18,8 +18,9 @@ from types import FrameType
 import jax
 from jax.experimental import multihost_utils
 
-from flan_jax.core import errors, watchdog
+from flan_jax.core import errors
 from flan_jax.core.progress import say
+from flan_jax.parallel import watchdog
 
 # Counted through all guards of a process: the place agreed on is a count that is still to come.
 _QUESTIONS = itertools.count(1)

@@ -19,13 +19,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from flan_jax.core import axes, errors, events, settings, watchdog
+from flan_jax.core import axes, errors, events, settings
 from flan_jax.core.progress import Progress, say
 from flan_jax.core.tree import PyTree
 from flan_jax.data import loader
 from flan_jax.data.loader import TrainInput
 from flan_jax.models.model import Model
-from flan_jax.parallel import arrays, hosts, preemption
+from flan_jax.parallel import arrays, hosts, preemption, watchdog
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.preemption import PreemptionGuard
 from flan_jax.parallel.rules import preset, resolve

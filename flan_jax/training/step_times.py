@@ -28,14 +28,16 @@ class StepTimes:
     def getting_data(self) -> Iterator[None]:
         """Counts the time inside as spent on the next batch."""
         start = time.monotonic()
-        yield
+        with events.part(events.GETTING_DATA):
+            yield
         self._data_s += time.monotonic() - start
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """Counts the time inside as spent on waiting for the device."""
         start = time.monotonic()
-        yield
+        with events.part(events.WAITING):
+            yield
         self._wait_s += time.monotonic() - start
 
     def begin(self, step: int) -> None:

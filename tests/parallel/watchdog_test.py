@@ -5,8 +5,9 @@
 import threading
 import time
 
-from flan_jax.core import events, watchdog
-from flan_jax.core.watchdog import Watchdog
+from flan_jax.core import events
+from flan_jax.parallel import watchdog
+from flan_jax.parallel.watchdog import Watchdog
 
 
 def test_a_hang_is_named_with_phase_and_stacks(tmp_path, capsys):
@@ -21,7 +22,7 @@ def test_a_hang_is_named_with_phase_and_stacks(tmp_path, capsys):
         assert ended.wait(5)
 
     with Watchdog(
-        tmp_path, timeout_s=0.2, name="process 1 of 2", others=lambda: "process 0 waits", end=end
+        tmp_path, timeout_s=0.2, name="process 1 of 2", others=lambda: {0: "step 3"}, end=end
     ):
         with events.phase("eval"):
             stuck_here()
@@ -29,7 +30,11 @@ def test_a_hang_is_named_with_phase_and_stacks(tmp_path, capsys):
     line = capsys.readouterr().err.strip()
     assert "\n" not in line
     assert line.startswith("flan-jax: error: process 1 of 2 has not got on for ")
-    for part in ("eval", "process 0 waits", f"its stacks are in {tmp_path}/stacks/process_1_of_2"):
+    for part in (
+        "eval",
+        "process 0 is at: step 3",
+        f"its stacks are in {tmp_path}/stacks/process_1_of_2",
+    ):
         assert part in line
     (stacks,) = (tmp_path / "stacks").iterdir()
     assert "in stuck_here" in stacks.read_text()

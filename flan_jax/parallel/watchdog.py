@@ -2,22 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turns a hang into a named cause: where nothing moves for too long, stacks are kept, the job ends.
 
-Whatever makes progress says so by `beat`. A thread looks at the time since; a process that waits
-for another one, for a disk or for a device that never answers would otherwise wait for ever.
+Whatever makes progress says so by `beat`, or is a step or a phase of the event log. A thread looks
+at the time since; a process that waits for another one, for a disk or for a device that never
+answers would otherwise wait for ever.
 """
 
 import faulthandler
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from flan_jax.core import errors, events
 from flan_jax.core.progress import say
+from flan_jax.parallel import lifeline
 
 STACKS_FOLDER = "stacks"
 _LOOKS = 10  # in the time allowed
+# One that waits for the devices waits for another process, which should speak first.
+_PATIENCE = 1.25
 
 _last_beat = time.monotonic()
 
@@ -35,7 +39,7 @@ class Watchdog:
         folder: of the run; `folder/stacks/` receives the stacks of all threads.
         timeout_s: seconds without a beat; 0 for no watch.
         name: of this process, such as 'process 1 of 4'.
-        others: gives what the other processes were at, a line for people; '' if unknown.
+        others: gives what other processes were last at, by number.
         end: ends the process with an exit code.
     """
 
@@ -45,11 +49,11 @@ class Watchdog:
         *,
         timeout_s: float,
         name: str,
-        others: Callable[[], str] = str,
-        end: Callable[[int], None] = os._exit,
+        others: Callable[[], Mapping[int, str]] = lifeline.others,
+        end: Callable[[int], None] | None = None,
     ):
         self._folder, self._timeout_s, self._name = Path(folder), timeout_s, name
-        self._others, self._end = others, end
+        self._others, self._end = others, end or _end
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -64,13 +68,15 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._done.wait(self._timeout_s / _LOOKS):
-            silent_s = time.monotonic() - _last_beat
-            if silent_s >= self._timeout_s:
+            silent_s = time.monotonic() - max(_last_beat, events.current().since)
+            is_waiting = events.current().part == events.WAITING
+            if silent_s >= self._timeout_s * (_PATIENCE if is_waiting else 1):
                 self._give_up(silent_s)
                 return
 
     def _give_up(self, silent_s: float) -> None:
-        doing, others = events.current(), self._others()
+        doing = events.current()
+        others = "; ".join(f"process {i} is at: {at}" for i, at in self._others().items())
         say(
             f"flan-jax: error: {self._name} has not got on for {silent_s:.0f} s; it is at: {doing}"
             + (f"; {others}" if others else "")
@@ -93,3 +99,9 @@ class Watchdog:
             faulthandler.dump_traceback(all_threads=True)
             return f"its stacks are above ({path} could not be written: {error.strerror})"
         return f"its stacks are in {path}"
+
+
+def _end(exit_code: int) -> None:
+    """Ends the process whatever its other threads are in."""
+    lifeline.goodbye(exit_code)
+    os._exit(exit_code)
