@@ -146,3 +146,15 @@ def test_all_processes_trace_the_same_steps(tmp_path, monkeypatch, capsys):
     assert 50 + 3 * profiling.LOOK_S / 0.5 < first < 120
     told = [line for line in capsys.readouterr().err.splitlines() if "process 2 is not in" in line]
     assert len(told) == 1
+
+
+def test_the_trace_ends_after_what_its_last_step_gives(tmp_path, monkeypatch):
+    order = []
+    monkeypatch.setattr(jax.profiler, "start_trace", lambda *_, **__: order.append("start"))
+    monkeypatch.setattr(jax, "block_until_ready", order.append)
+    monkeypatch.setattr(jax.profiler, "stop_trace", lambda: order.append("stop"))
+    profiler = Profiler(tmp_path, num_steps=2)
+    for step in (1, 2, 3):
+        profiler.before(step)
+        profiler.after(step, f"result of {step}")
+    assert order == ["start", "result of 2", "stop"]

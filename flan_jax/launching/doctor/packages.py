@@ -21,7 +21,7 @@ _CORE = "INSTALL_REQUIRES"  # of setup.py
 # What jax must be installed with in one go; a release of jax names the releases of these.
 _WITH_JAX = ("jaxlib", "libtpu")
 _JAX_CUDA = "jax-cuda"
-_JAX_EXTRAS = ("", "tpu", "cuda12", "cuda13")
+_JAX_EXTRAS = ("tpu", "cuda12", "cuda13")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,23 +96,28 @@ def with_jax(packages: Packages) -> Iterator[Finding]:
     jax = packages.version("jax")
     if jax is None:
         return  # a requirement: told there
-    found = [f"jax {jax}"]
-    for name in _WITH_JAX:
-        found.append(f"{name} {packages.version(name) or 'not installed'}")
-    bad: dict[str, str] = {}
-    for each in (Requirement(text) for text in packages.requires("jax")):
-        extra = next((extra for extra in _JAX_EXTRAS if _applies(each, extra)), None)
-        if extra is None or not _goes_with_jax(each.name) or packages.version(each.name) is None:
-            continue
-        if extra == "tpu" and packages.version("libtpu") is None:
-            continue
-        if wrong := _wrong(each, packages):
-            kind = f"jax[{extra}]" if extra else "jax"
-            bad.setdefault(f"{each.name} {wrong} by {kind} {jax}", f"{kind}=={jax}")
-    for text, remedy in bad.items():
-        yield problem(text, f"pip install {shlex.quote(remedy)}")
+    ours = [
+        each for each in map(Requirement, packages.requires("jax")) if _goes_with_jax(each.name)
+    ]
+    bad: dict[str, Finding] = {}
+    for extra in (*_JAX_EXTRAS, ""):
+        wanted = [each for each in ours if _applies(each, extra)]
+        there = [each for each in wanted if packages.version(each.name) is not None]
+        if extra and all(each.name == "jaxlib" for each in there):
+            continue  # this extra is not installed
+        jax_name = f"jax[{extra}]" if extra else "jax"
+        for each in there:
+            if wrong := _wrong(each, packages):
+                remedy = f"pip install {shlex.quote(f'{jax_name}=={jax}')}"
+                told = problem(f"{each.name} {wrong} by {jax_name} {jax}", remedy)
+                bad.setdefault(each.name, told)
+    yield from bad.values()
     if not bad:
-        yield ok(", ".join(found))
+        names = dict.fromkeys(("jaxlib", "libtpu", *(each.name for each in ours)))
+        versions = {name: packages.version(name) for name in names}
+        shown = [f"{name} {version}" for name, version in versions.items() if version]
+        absent = "" if versions["libtpu"] else " (no libtpu: no TPU)"
+        yield ok(f"jax {jax}, {', '.join(shown)}{absent}")
 
 
 def _goes_with_jax(name: str) -> bool:

@@ -83,8 +83,9 @@ def test_what_requirements_ask_for_is_looked_at_too():
 
 def test_jax_and_what_goes_with_it():
     [found] = packages.with_jax(here())
-    assert found.text == "jax 0.10.2, jaxlib 0.10.2, libtpu not installed"
-    assert not bad(packages.with_jax(here(libtpu="0.0.42.1")))
+    assert found.text == "jax 0.10.2, jaxlib 0.10.2 (no libtpu: no TPU)"
+    [found] = packages.with_jax(here(libtpu="0.0.42.1"))
+    assert found.text == "jax 0.10.2, jaxlib 0.10.2, libtpu 0.0.42.1"
     for changes, text, remedy in (
         ({"jaxlib": "0.11.0"}, "jaxlib 0.11.0 is too new", "jax==0.10.2"),
         ({"libtpu": "0.0.41"}, "libtpu 0.0.41 is too old; ==0.0.42.*", "'jax[tpu]==0.10.2'"),
