@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from flan_jax.collection import store as store_lib
-from flan_jax.core import files
+from flan_jax.core import events, files
 from flan_jax.core.errors import FlanError, PreemptedError, UsageError
 from flan_jax.data.loader import TrainInput, open_train
 from flan_jax.models.t5 import T5
@@ -59,6 +59,39 @@ def test_train_records_have_what_is_promised(uninterrupted, tmp_path):
     data = [record for record in read_metrics(folder) if record["kind"] == "data"]
     assert [record["examples"]["copy"] for record in data] == [5, 10, 12]
     assert os.listdir(os.path.join(folder, "tensorboard"))
+
+
+def test_the_event_log_has_phases_steps_and_how_each_start_ended(tmp_path):
+    def fail_at_3(number, rows):
+        if number == 3:
+            raise KeyboardInterrupt
+
+    def evaluated(params, at):
+        return {"score": 1.0}
+
+    how = {"checkpoint_period": 2, "eval_period": 4, "train_steps": 4}
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, act=fail_at_3, options={"eval_fn": evaluated}, **how)
+    train(tmp_path, options={"eval_fn": evaluated}, **how)
+    (found,) = events.read(tmp_path).values()
+    names = [
+        record.get("custom_badput_event_type", record["event"])
+        + str(record.get("step_count", record.get("exit", "")))
+        for record in found
+        if not record["event"].endswith("_end_time") or record["event"] == "job_end_time"
+    ]
+    starting = ["checkpoint_restore", "data_loading_start_time", "compile", "training_start"]
+    assert names == [
+        *starting, "step_start_time1", "step_start_time2", "checkpoint_save", "step_start_time3",
+        "job_end_time130",
+        *starting, "step_start_time3", "step_start_time4", "eval", "checkpoint_save",
+        "job_end_time0",
+    ]  # fmt: skip
+    begun = [record for record in found if record["event"] == "training_start"]
+    assert [record["first_step"] for record in begun] == [0, 2]
+    assert begun[0]["last_step"] == 4 and begun[0]["num_devices"] == 1
+    times = [record["time"] for record in found]
+    assert times == sorted(times)
 
 
 def test_a_run_stopped_and_resumed_ends_in_the_same_bits(uninterrupted, tmp_path):
