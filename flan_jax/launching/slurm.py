@@ -20,6 +20,7 @@ import shlex
 
 from flan_jax.core import errors
 from flan_jax.launching import plan as plans
+from flan_jax.launching import shipped
 from flan_jax.launching.job import Job, in_bucket
 from flan_jax.launching.plan import Command, Plan, WriteFile
 
@@ -32,63 +33,7 @@ _MAX_RESTARTS = 50
 # What SLURM takes in a line of options without quotes, and without a pattern such as %j.
 _PLAIN = re.compile(r"[\w./+@:,=-]+")
 
-_BODY = r"""
-set -u
-restarts=${SLURM_RESTART_COUNT:-0}
-stopping='' interrupted=''
-
-say() {
-  echo "launch: $(date -u +%FT%TZ), job $SLURM_JOB_ID, start $((restarts + 1)): $*"
-}
-
-# Someone wants this job to end. scancel with a signal tells the tasks, not this script.
-stop() {
-  stopping=yes interrupted=yes
-  scancel --signal=TERM "$SLURM_JOB_ID"
-}
-
-if ! command -v flan-jax > /dev/null; then
-  say "no flan-jax on PATH; activate its environment before you launch" >&2
-  exit 2
-fi
-trap stop TERM
-# For downloads on a login node; here they keep the hosts from meeting.
-unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
-# Since 22.05 a step no longer has the job's number of cores by itself.
-if [[ -n ${SLURM_CPUS_PER_TASK:-} ]]; then
-  export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
-fi
-
-say "on $SLURM_JOB_NODELIST, logs in $logs"
-srun --kill-on-bad-exit=0 --wait="$grace_s" \
-  --output="$logs/process_%t.log" --open-mode=append "${train[@]}" &
-step=$!
-while :; do
-  wait "$step"
-  code=$?
-  # A signal to this script ends `wait` before the step has ended.
-  if [[ -z $interrupted ]]; then break; fi
-  interrupted=''
-done
-
-case $code in
-  0) say "done"; exit 0 ;;
-  2 | 3) say "ended with exit code $code: see $logs; not started again"; exit "$code" ;;
-esac
-if [[ -n $stopping ]]; then
-  say "stopped, exit code $code"
-  exit "$code"
-fi
-if [[ $code -ne 75 && $restarts -ge $max_restarts ]]; then
-  say "ended with exit code $code after $restarts restarts: see $logs; given up"
-  exit "$code"
-fi
-say "ended with exit code $code: back into the queue"
-if ! scontrol requeue "$SLURM_JOB_ID"; then
-  say "it could not be put back; submit this script again to continue"
-  exit "$code"
-fi
-"""
+_BODY = "slurm/job.sh"  # of launch/; its first lines are about itself
 
 
 def add_arguments(parser: argparse._ArgumentGroup) -> None:
@@ -214,7 +159,8 @@ def script(job: Job, args: argparse.Namespace) -> str:
         ")",
     ]
     header = ["#!/bin/bash", *(f"#SBATCH {option}" for option in options)]
-    return "\n".join([*header, "", *settings, _BODY.rstrip("\n"), ""])
+    _, body = (shipped.folder() / _BODY).read_text(encoding="utf-8").split("\n\n", 1)
+    return "\n".join([*header, "", *settings, "", body])
 
 
 def _logs(job: Job) -> str:

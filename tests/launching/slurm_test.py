@@ -15,7 +15,7 @@ import pytest
 
 from flan_jax.core import errors
 from flan_jax.launching import plan as plans
-from flan_jax.launching import slurm
+from flan_jax.launching import shipped, slurm
 from flan_jax.launching.job import Job
 from tests.launching import goldens
 
@@ -45,6 +45,8 @@ def test_what_is_shown():
 @pytest.mark.parametrize("train", [TRAIN, ODD])
 def test_the_script_is_clean(train, tmp_path):
     shellcheck = Path(sys.executable).with_name("shellcheck")
+    body = shipped.folder() / "slurm" / "job.sh"
+    assert subprocess.run([shellcheck, body]).returncode == 0
     path = tmp_path / "job.sbatch"
     path.write_text(slurm.script(job(train=train, environment={"A": "b 'c'"}), arguments()))
     # SC2016: what stands between single quotes shall not be expanded.
