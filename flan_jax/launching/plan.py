@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from flan_jax.core import errors, files
 from flan_jax.core.progress import say
 
+_OPTION = re.compile(r"--[a-z][a-z_-]*=")
 _WIDTH = 96  # of a shown command, until it is broken
 _CONNECTION_BROKE = 255  # ssh's own exit code, and so that of what wraps it
 _RETRY_S = 10.0  # before the second try of a command; doubled before each further one
@@ -191,9 +192,19 @@ def _reason(text: str) -> str:
 def _command_shown(argv: Sequence[str]) -> str:
     """Returns a command for a shell, in lines that are not too long."""
     lines, line = [], ""
-    for word in map(shlex.quote, argv):
+    for word in map(_quoted, argv):
         if line and len(line) + len(word) > _WIDTH:
             lines.append(line)
             line = "  "
         line += word if not line.strip() else f" {word}"
     return " \\\n".join([*lines, line])
+
+
+def _quoted(word: str) -> str:
+    """Returns a word as a shell takes it; of an option only the value is quoted, if need be."""
+    option = _OPTION.match(word)
+    name = option[0] if option else ""
+    value = word.removeprefix(name)
+    if "'" in value and not set(value) & set('"$`\\!'):
+        return f'{name}"{value}"'
+    return name + shlex.quote(value)

@@ -24,19 +24,29 @@ def python(code, **fields):
     return Command(argv=(sys.executable, "-c", code), why="try python", **fields)
 
 
+_WORDS = ("word $x 'y'", "--command=it's", "--a=b c", "--a=", '"', "!'", "`'", "\\'", "-x=y z")
+
+
+def test_an_option_is_quoted_as_people_do():
+    argv = ("gcloud", "--command=bash it 'a b'", "--zone=us", "--why=b c")
+    plan = Plan(steps=(Command(argv=argv, why="say"),))
+    shown = plans.shown(plan).splitlines()[1]
+    assert shown == """gcloud --command="bash it 'a b'" --zone=us --why='b c'"""
+
+
 def test_what_is_shown_is_what_a_shell_runs(tmp_path):
     path = tmp_path / "a file"
     plan = Plan(
         steps=(
             WriteFile(path=str(path), text="it's $HOME\n`x`\n", why="write"),
-            Command(argv=("printf", r"%s\n", *("word $x 'y'" for _ in range(30))), why="say"),
+            Command(argv=("printf", r"%s\n", *_WORDS * 9), why="say"),
         ),
         notes=("a note",),
     )
     text = plans.shown(plan)
     done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True)
     assert path.read_text() == "it's $HOME\n`x`\n"
-    assert done.stdout == "word $x 'y'\n" * 30
+    assert done.stdout == "".join(f"{word}\n" for word in _WORDS * 9)
     assert max(map(len, text.splitlines())) <= 100
     assert text.splitlines()[0] == "# 1. write"
     assert text.splitlines()[-1] == "# a note"
