@@ -32,7 +32,7 @@ from flan_jax.parallel.messages import Channel
 TIMEOUT_VARIABLE = "FLAN_JAX_SILENCE_TIMEOUT_S"
 _BEAT_S = 1.0
 _AWAY_BEATS = 5  # a pause of the watch this long was this process's own
-_GRACE_S = 10.0
+_GRACE_S = 5.0
 _WORD_S = 5.0
 _PART_S = 2.0
 _LAST_WORDS_S = 5.0
@@ -111,6 +111,8 @@ class Lifeline:
             self._thread.join(timeout_s)
 
     def _watch(self) -> None:
+        with self._lock:
+            self._tell_all({"doing": self._doing()})
         looked = beaten = time.monotonic()
         while any(peer.is_open or peer.exit_code for peer in self._peers.values()):
             ready = self._selector.select(self._beat_s / 2)

@@ -23,7 +23,7 @@ from flan_jax.collection import store as store_lib
 from flan_jax.core import errors, files
 from flan_jax.core.tree import flatten
 from flan_jax.data.loader import TrainInput, open_train
-from flan_jax.parallel import hosts
+from flan_jax.parallel import hosts, lifeline
 from flan_jax.parallel.mesh import MeshShape
 from flan_jax.training import loop
 from flan_jax.training.schedules import Constant
@@ -290,8 +290,11 @@ def test_when_one_process_dies_the_others_end_too(jobs, lost):
     with jobs.start(name, 2, num_steps=100_000) as processes:
         wait_for_step(jobs, name, processes, 5)
         processes[lost].kill()
-        code = processes[1 - lost].wait(timeout=150)
-    assert code != errors.EXIT_OK and "another task died" in jobs.log(name, 1 - lost)
+        code = processes[1 - lost].wait(timeout=60)
+    assert code == errors.EXIT_FAILED
+    told = [line for line in jobs.log(name, 1 - lost).splitlines() if " error: " in line]
+    assert told[-1].startswith(f"flan-jax: error: process {lost} of 2 (")
+    assert "it was killed, or crashed; it was last at: " in told[-1]
 
 
 def test_a_folder_in_use_is_refused_by_all_processes(jobs):
@@ -336,4 +339,5 @@ if __name__ == "__main__":
         host(*sys.argv[1:])
     except (errors.FlanError, errors.PreemptedError) as error:  # as the command line does
         print(f"error: {error}", file=sys.stderr)
+        lifeline.goodbye(error.exit_code)
         sys.exit(error.exit_code)
