@@ -3,8 +3,10 @@
 """The benchmarks run, compare with a peer, and docs/performance.md shows what they measured."""
 
 import importlib.util
+import itertools
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +17,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"
 SHARED = ("__main__", "measuring")
-# On no page: one needs an accelerator to be measured, and one has no peer.
-UNMEASURED = ("gpu_step", "serve_load")
+# Not on the page of peers: one needs an accelerator to be measured, and two have no peer.
+UNMEASURED = ("gpu_step", "serve_load", "chaos")
 SCRIPTS = sorted(p.stem for p in BENCHMARKS.glob("*.py") if p.stem not in (*SHARED, *UNMEASURED))
 RESULTS = ROOT / "docs" / "performance"
 
@@ -259,6 +261,39 @@ def test_the_server_holds_its_clients(tmp_path):
     rows = [dict(zip(dict(table["columns"]), row, strict=True)) for row in table["rows"]]
     assert rows[0]["requests"] == "all" and rows[0]["number"]["median"] > 0
     assert all(row["errors"] == 0 for row in rows), done.stderr
+
+
+def test_faults_of_all_kinds_hit_all_moments_and_starts_are_apart(load):
+    chaos = load("chaos")
+    found = chaos.schedule(50, [2, 4], seed=0)
+    assert found == chaos.schedule(50, [2, 4], seed=0) != chaos.schedule(50, [2, 4], seed=1)
+    assert sum(map(len, found.values())) == 50 and abs(len(found[2]) - len(found[4])) <= 6
+    everything = [fault for faults in found.values() for fault in faults]
+    assert {f.kind for f in everything} == set(chaos.KINDS)
+    for kind, count in itertools.product(chaos.KINDS, (2, 4)):
+        moments = {f.moment for f in found[count] if f.kind == kind}
+        assert moments == {*chaos.MOMENTS[kind]} or len(moments) > 2
+    for faults in found.values():
+        starts = [fault.moment == "start" for fault in faults]
+        assert not any(a and b for a, b in zip(starts, starts[1:], strict=False))
+        for fault in faults:
+            assert 0 <= fault.process < fault.num_processes
+            assert (fault.kind != "coordinator") or fault.process == 0
+            assert (fault.kind != "sigkill") or fault.process > 0
+
+
+@pytest.mark.large  # a job of two processes, hit six times, and one left alone: minutes
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler: chaos.py needs one")
+def test_a_job_that_is_hit_ends_in_the_bits_of_one_left_alone(tmp_path):
+    out, log = tmp_path / "result.json", tmp_path / "faults.jsonl"
+    options = ("--faults", "6", "--processes", "2", "--steps", "60")
+    done = run("benchmarks/chaos.py", *options, "--json", str(out), "--faults_log", str(log))
+    assert done.returncode == 0, done.stderr
+    faults = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len({fault["kind"] for fault in faults}) == len(faults) == 6
+    for fault in faults:
+        assert fault["verdict"] == ("preempted" if fault["kind"] == "sigterm" else "crashed")
+        assert fault["steps_lost"] == 0 or fault["kind"] != "sigterm"
 
 
 def check_quick_run(name: str, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ DONE, PREEMPTED, CRASHED, USAGE = "done", "preempted", "crashed", "usage"
 
 # How the command line begins its last line, see flan_jax/main.py.
 _ERROR, _STOPPED = "flan-jax: error: ", "flan-jax: stopped: "
+# How the C++ below jax begins the line with which it aborts a process; a stack trace follows.
+_FATAL = re.compile(r"F\d{4} [\d:.]+ +\d+ [\w./]+:\d+\] ")
 # A line of a process that begins so is about that process.
 _ABOUT = re.compile(r"process (\d+)\b")
 _MAX_WORDS = 20
@@ -31,6 +33,7 @@ class LastWords:
 
     def __init__(self):
         self.last = ""  # the last line that is not empty
+        self.fatal = ""  # the first one that the runtime aborted with
         self.said: list[str] = []  # what the command line said in the end, and other threads of it
 
     def add(self, line: str) -> None:
@@ -39,6 +42,8 @@ class LastWords:
         if not line:
             return
         self.last = line
+        if (fatal := _FATAL.match(line)) is not None:
+            self.fatal = self.fatal or line[fatal.end() :]
         for start in (_ERROR, _STOPPED):
             if line.startswith(start) and len(self.said) < _MAX_WORDS:
                 self.said.append(line.removeprefix(start))
@@ -83,38 +88,38 @@ def _rank(end: End) -> int:
         return 6
     if end.code in _HOPELESS:
         return 0
-    # The runtime aborts a process that has lost another.
-    if end.code < 0 and end.code not in (*_ASKED, -signal.SIGABRT):
-        return 1
     if end.code in _ASKED:
         return 3
     if end.code == 0:
         return 7
-    if _own(end) is not None:
+    # The runtime aborts a process that has lost another, or that leaves while others do not.
+    if end.code < 0 and end.code != -signal.SIGABRT:
+        return 1
+    if _own(end):
         return 2
     return 5 if end.words.said else 4
 
 
-def _own(end: End) -> str | None:
-    """Returns what a process said about itself, None if nothing."""
+def _own(end: End) -> str:
+    """Returns what a process said about itself, "" if nothing."""
     for text in end.words.said:
         about = _ABOUT.match(text)
         if about is None or int(about[1]) == end.index:
             return text
-    return None
+    return ""
 
 
 def _cause(end: End, num: int) -> str:
     name = "the process" if num == 1 else f"process {end.index}"
     said = _own(end) or next(iter(end.words.said), "")
+    if said and (end.code > 0 or end.code == -signal.SIGABRT):
+        return said if num == 1 or _ABOUT.match(said) else f"{name}: {said}"
     if end.code < 0:
         number = -end.code
-        hint = " (out of memory?)" if number == signal.SIGKILL and not end.killed else ""
-        ended = f"{name} was ended by {signal.Signals(number).name}{hint}"
-        # What a program says before a signal of the system says nothing about that.
-        by_itself = number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE)
-        last = said or (end.words.last if by_itself else "")
-        return ended + (f": {last}" if last else "")
-    if said:
-        return said if num == 1 or _ABOUT.match(said) else f"{name}: {said}"
-    return f"{name} ended with code {end.code}" + (f": {end.words.last}" if end.words.last else "")
+        ended = f"{name} was ended by {signal.Signals(number).name}"
+        if number in (signal.SIGKILL, signal.SIGTERM):  # it could say nothing about that
+            return ended + (" (out of memory?)" if number == signal.SIGKILL else "")
+    else:
+        ended = f"{name} ended with code {end.code}"
+    last = end.words.fatal or end.words.last
+    return ended + (f": {last}" if last else "")

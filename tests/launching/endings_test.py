@@ -79,6 +79,17 @@ SAVED = "flan-jax: stopped: asked to stop at step 7 of 9; saved /m/checkpoint_7"
         ),
         ([end(0, 3, "flan-jax: error: no memory left")], "usage", "no memory left"),
         ([end(0, -9)], "crashed", "the process was ended by SIGKILL (out of memory?)"),
+        # It failed, and was aborted as it left while the others did not.
+        (
+            [end(0, -6, FULL, "F1128 09:55:01.920108   29139 client.h:80] Terminating")],
+            "crashed",
+            "a checkpoint in /m could not be written",
+        ),
+        (
+            [end(0, -6, "F1128 09:55:01.920108   29139 client.h:80] Terminating", "    @ 0x7f")],
+            "crashed",
+            "the process was ended by SIGABRT: Terminating",
+        ),
         ([end(0, -11, "Fatal: x")], "crashed", "the process was ended by SIGSEGV: Fatal: x"),
         ([end(0, 1)], "crashed", "the process ended with code 1"),
         # One had ended well when the other was killed.
