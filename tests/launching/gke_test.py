@@ -19,7 +19,7 @@ from kubeflow_trainer_api.models.jobset_v1alpha2_job_set import JobsetV1alpha2Jo
 
 from flan_jax.aot import slices
 from flan_jax.core import errors
-from flan_jax.launching import gke, jobset
+from flan_jax.launching import gke, jobset, shipped
 from flan_jax.launching import plan as plans
 from flan_jax.launching.job import Job
 from flan_jax.launching.plan import WriteFile
@@ -366,3 +366,7 @@ def test_no_kubectl_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(errors.UsageError, match="kubectl is not installed or not on PATH"):
         gke.do(job(), arguments(do="status"), "status")
+
+
+def test_the_page_shows_what_is_printed(monkeypatch, capsys):
+    goldens.check_page(shipped.folder() / "gke" / "README.md", monkeypatch, capsys)

@@ -6,7 +6,13 @@ FLAN_JAX_WRITE_GOLDENS=1 pytest tests/launching    writes what is printed now; r
 """
 
 import os
+import re
+import shlex
 from pathlib import Path
+
+from flan_jax import main
+from flan_jax.commands import compile as compile_command
+from flan_jax.core import errors
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -17,3 +23,21 @@ def check(name: str, text: str) -> None:
     if os.environ.get("FLAN_JAX_WRITE_GOLDENS"):
         path.write_text(f"{text}\n")
     assert f"{text}\n" == path.read_text()
+
+
+def check_page(page: Path, monkeypatch, capsys) -> None:
+    """Asserts that the first command of a page prints what stands below it."""
+    shown = re.search(
+        r"```sh\n(flan-jax launch .*?)```\n\n```text\n(.*?)```", page.read_text(), re.S
+    )
+    command = shown[1].replace("\\\n", " ")
+    # A launch tells jax and libtpu by variables that it only compiles.
+    for name in (*os.environ, *compile_command._ENVIRONMENT, "LIBTPU_INIT_ARGS"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    assert main.main(shlex.split(command)[1:]) == errors.EXIT_OK
+    printed = capsys.readouterr().out
+    if os.environ.get("FLAN_JAX_WRITE_GOLDENS"):
+        text = page.read_text()
+        page.write_text(text[: shown.start(2)] + printed + text[shown.end(2) :])
+    else:
+        assert printed == shown[2]

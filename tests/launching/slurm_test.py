@@ -225,3 +225,7 @@ def test_a_refusal_of_sbatch_is_told(cluster, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(errors.FlanError, match="Invalid account or account/partition"):
         slurm.do(job(model_dir="runs/xl"), arguments(), "start")
+
+
+def test_the_page_shows_what_is_printed(monkeypatch, capsys):
+    goldens.check_page(shipped.folder() / "slurm" / "README.md", monkeypatch, capsys)
