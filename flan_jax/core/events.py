@@ -156,7 +156,7 @@ def begin() -> None:
     """Begins the log of a job; what another job of this process left unwritten is dropped."""
     with _log.lock:
         _log.reset()
-        record("job_start_time", host=socket.gethostname())
+        record("job_start_time", host=socket.gethostname(), pid=os.getpid())
 
 
 def record(event: str, **fields: Any) -> None:
