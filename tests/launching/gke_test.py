@@ -25,6 +25,7 @@ from flan_jax.launching.job import Job
 from flan_jax.launching.plan import WriteFile
 from tests.launching import goldens
 
+PAGE = shipped.folder() / "gke" / "README.md"
 IMAGE = "us-docker.pkg.dev/my-project/images/flan-jax:1-tpu"
 
 
@@ -369,4 +370,17 @@ def test_no_kubectl_is_said(monkeypatch, tmp_path):
 
 
 def test_the_page_shows_what_is_printed(monkeypatch, capsys):
-    goldens.check_page(shipped.folder() / "gke" / "README.md", monkeypatch, capsys)
+    goldens.check_page(PAGE, monkeypatch, capsys)
+
+
+def test_the_pages_volume_is_valid_and_mounts_like_a_job():
+    text = re.search("```yaml\n(.*?)```", PAGE.read_text(), re.S)[1]
+    volume, claim = yaml.safe_load_all(text)
+    for made in (volume, claim):
+        kubernetes_validate.validate(made, "1.33", strict=True)
+    assert volume["metadata"]["name"] == claim["spec"]["volumeName"]
+    made = next(v["csi"] for v in pod_of(manifest(job()))["volumes"] if "csi" in v)
+    attributes = dict(made["volumeAttributes"])
+    assert volume["spec"]["mountOptions"] == attributes.pop("mountOptions").split(",")
+    attributes.pop("bucketName")
+    assert volume["spec"]["csi"]["volumeAttributes"] == attributes
