@@ -41,6 +41,7 @@ from flan_jax.core.progress import say
 from flan_jax.launching import endings
 from flan_jax.launching.endings import End, LastWords
 from flan_jax.launching.lines import LineFile
+from flan_jax.parallel.environments import VARIABLES
 from flan_jax.scaling import processes
 
 LOGS, JOURNAL = "logs", "launch.jsonl"
@@ -51,9 +52,7 @@ SAVING_S, DYING_S = 300.0, 15.0
 _TERMINATING_S = 5.0  # from then until they are killed
 _LONGEST_WAIT_S = 300.0
 _POLL_S = 0.1
-# Of flan_jax/parallel/hosts.py, and the names of training/checkpoints.py: those need jax.
-_VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-_CHECKPOINT = "checkpoint_"
+_CHECKPOINT = "checkpoint_"  # as training/checkpoints.py names them, which needs jax
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -300,7 +299,7 @@ def _attempt(
             values = (address, str(num), str(index))
             environment = dict(job.environment)
             if num > 1:
-                environment |= zip(_VARIABLES, values, strict=True)
+                environment |= zip(VARIABLES, values, strict=True)
             now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
             with processes.bound_to(shares[slot]):
                 header = f"attempt {attempt}, process {index}, {now}"
