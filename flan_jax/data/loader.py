@@ -9,7 +9,11 @@ rows only. Between two batches the state is (window, row): going on costs the sa
 """
 
 import dataclasses
+import multiprocessing
+import os
+import threading
 from collections.abc import Iterator, Mapping
+from multiprocessing import connection
 from typing import Any
 
 import grain
@@ -17,7 +21,7 @@ import numpy as np
 from absl import flags
 
 from flan_jax.collection.store import Store
-from flan_jax.core.errors import UsageError, unknown_name
+from flan_jax.core.errors import EXIT_FAILED, UsageError, unknown_name
 from flan_jax.core.progress import say
 from flan_jax.data import resuming, row_index
 from flan_jax.data.mixture import MAX_POSITION, MixtureState
@@ -316,8 +320,19 @@ def _open_windows(planner: WindowPlanner, config: TrainInput):
         # Grain's workers read absl flags, which a program without absl's main never parses.
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()
-        windows = windows.mp_prefetch(grain.MultiprocessingOptions(num_workers=config.num_workers))
+        options = grain.MultiprocessingOptions(num_workers=config.num_workers)
+        windows = windows.mp_prefetch(options, worker_init_fn=_end_with_parent)
     return iter(windows)
+
+
+def _end_with_parent(*_: int) -> None:
+    """Ends this worker when the process it works for is killed; Grain's would stay for ever."""
+
+    def wait() -> None:
+        connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(EXIT_FAILED)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 def _check_state(state: Mapping[str, Any], identity: Mapping[str, Any]) -> None:

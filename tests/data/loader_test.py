@@ -4,6 +4,10 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
+import time
 from collections import Counter
 
 import numpy as np
@@ -134,6 +138,33 @@ def test_workers_change_nothing(store):
     assert (found_state, found_report) == (state, report)
     found, _, _ = take(config(store, num_workers=1), 4, state)
     assert_equal(found, expected[5:])
+
+
+WITH_A_WORKER = """
+import multiprocessing, sys
+from flan_jax.data.loader import TrainInput, open_train
+if __name__ == "__main__":
+    with open_train(TrainInput(store=sys.argv[1], batch_size=4, num_workers=1)) as batches:
+        next(batches)
+        print(multiprocessing.active_children()[0].pid, flush=True)
+        sys.stdin.read()
+"""
+
+
+@pytest.mark.large  # two Python processes that import grain: about 6 s
+def test_a_worker_ends_with_a_process_that_is_killed(store, tmp_path):
+    (tmp_path / "program.py").write_text(WITH_A_WORKER)
+    words = [sys.executable, str(tmp_path / "program.py"), str(store.path)]
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, env=environment) as process:
+        worker = int(process.stdout.readline())
+        os.kill(worker, 0)
+        process.kill()
+    deadline = time.monotonic() + 10
+    while os.path.exists(f"/proc/{worker}"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("num_before", [0, 1, 5, 9])
