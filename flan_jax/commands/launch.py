@@ -21,7 +21,7 @@ from flan_jax.aot import slices
 from flan_jax.commands import arguments
 from flan_jax.commands import compile as compile_command
 from flan_jax.core import errors
-from flan_jax.launching import gke, local, slurm, tpu_vm
+from flan_jax.launching import gcloud, gke, local, slurm, tpu_vm
 from flan_jax.launching import job as jobs
 from flan_jax.launching import plan as plans
 from flan_jax.launching.job import Job
@@ -93,7 +93,8 @@ def run(args: argparse.Namespace) -> None:
         print("\n".join(f"# {line}" for line in found))
         print(plans.shown(plan), flush=True)
         if not args.dry_run:
-            plans.run(Plan(steps=first))
+            with gcloud.explained():
+                plans.run(Plan(steps=first))
             target.do(job, args, args.do)
     elif args.dry_run:
         print(plans.shown(plan))

@@ -47,7 +47,7 @@ _REMEDIES = (
         "run: gcloud services enable tpu.googleapis.com",
     ),
     (
-        r"gcloud auth login|credential|Reauthentication",
+        r"active account|auth tokens|credential|reauthentication",
         "run: gcloud auth login",
     ),
     (r"ssh-add|SSH agent", "run: ssh-add ~/.ssh/google_compute_engine"),
@@ -208,6 +208,9 @@ class Worker:
     node: str
     index: int
     state: str  # running, done, stopping, not started; "stopped, ..."; "failed, exit code N"
+
+    def __str__(self) -> str:
+        return f"{self.node}, worker {self.index}: {self.state}"
 
     @property
     def exit_code(self) -> int | None:

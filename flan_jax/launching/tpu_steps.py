@@ -135,7 +135,8 @@ def _wheel(job: Job) -> tuple[str, Command]:
     folder = Path("runs", "launch", job.name)
     name = f"flan_jax-{flan_jax.__version__}-py3-none-any.whl"
     found = shutil.which("python")
-    python = "python" if found and os.path.samefile(found, sys.executable) else sys.executable
+    is_first = found and os.path.dirname(found) == os.path.dirname(sys.executable)
+    python = "python" if is_first else sys.executable
     argv = (
         python, "-m", "pip", "wheel", "--quiet", "--no-deps", f"--wheel-dir={folder}",
         _relative(sources),

@@ -133,6 +133,8 @@ def _watch(job: Job, args: argparse.Namespace) -> None:
     while True:
         _SLEEP(PERIOD_S)
         found = request_of(job, place)
+        if found.state in (gcloud.ABSENT, gcloud.DELETING):
+            raise errors.FlanError(f"{job.name} was deleted by somebody; it is not requested again")
         if found.state in gcloud.GONE:
             raise TakenError(str(found))
         if found.state != gcloud.ACTIVE:

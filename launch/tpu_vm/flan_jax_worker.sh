@@ -19,7 +19,6 @@ set -Eeuo pipefail
 trap 'echo "flan-jax: error: ${ME:-a worker}: failed: $BASH_COMMAND" >&2' ERR
 
 readonly ROOT="$HOME/.flan_jax"
-readonly MOUNTS="${FLAN_JAX_MOUNTS:-/gcs}"
 readonly PYTHON_VERSION=3.11 # the images up to v4 bring 3.10, too old for flan_jax
 # From SIGTERM until a process is killed: 300 s for the save, and some for the rest.
 readonly STOP_S=330
@@ -66,8 +65,8 @@ install_gcsfuse() {
 }
 
 mount_bucket() {
-  local bucket=$1 point="$MOUNTS/$1" free_mb
-  if ls "$point" >/dev/null 2>&1 && mountpoint --quiet "$point"; then
+  local bucket=$1 point="/gcs/$1" free_mb
+  if mountpoint --quiet "$point" && ls "$point" >/dev/null; then
     return
   fi
   sudo umount --lazy "$point" 2>/dev/null || true # what is left of a mount whose process died
