@@ -44,6 +44,7 @@ def checks(
         Check("machine", "memory", _memory),
         Check("machine", "shared memory", _shared_memory),
         Check("machine", "open files", _open_files),
+        Check("machine", "locked memory", _locked_memory),
         Check("folders", "space for temporary files", _temporary),
         Check("folders", "MODEL_DIR", functools.partial(_model_dir, model_dir)),
         Check("folders", "token store", functools.partial(_store, store)),
@@ -184,8 +185,18 @@ def _open_files() -> Iterable[Finding]:
     return machine.open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
+def _locked_memory() -> Iterable[Finding]:
+    import resource
+
+    from flan_jax.launching.doctor import devices, machine
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    return machine.locked_memory(limit, len(devices.hardware().tpus))
+
+
 def _mounts() -> str:
-    return Path("/proc/mounts").read_text()
+    mounts = Path("/proc/mounts")  # of Linux
+    return mounts.read_text() if mounts.exists() else ""
 
 
 def _temporary() -> Iterable[Finding]:

@@ -57,6 +57,15 @@ def open_files(limit: int) -> Iterator[Finding]:
         yield ok(f"a process may have {shown} files open (ulimit -n)")
 
 
+def locked_memory(limit: int, num_tpu_chips: int) -> Iterator[Finding]:
+    """Says whether libtpu may keep enough memory from being moved, for the chips to reach it."""
+    if num_tpu_chips and limit != resource.RLIM_INFINITY and limit < GIB:
+        yield warning(
+            f"a process may lock only {limit >> 20} MiB of memory: too little for TPUs",
+            "ulimit -l unlimited; for a service of systemd LimitMEMLOCK=infinity",
+        )
+
+
 def gib(num_bytes: float) -> str:
     """Returns a size for people.
 

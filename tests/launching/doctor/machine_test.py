@@ -46,6 +46,13 @@ def test_open_files():
     assert found.level == "ok" and "any number of files" in found.text
 
 
+def test_locked_memory():
+    [found] = machine.locked_memory(64 << 10, 4)
+    assert found.level == "warning" and "LimitMEMLOCK=infinity" in found.remedy
+    assert list(machine.locked_memory(64 << 10, 0)) == []  # no TPU here
+    assert list(machine.locked_memory(resource.RLIM_INFINITY, 4)) == []
+
+
 def test_this_machine():
     assert machine.num_cores() >= 1
     assert [f.level for f in machine.cores(2)] == ["ok"]
