@@ -72,6 +72,16 @@ def test_out_of_memory_is_one_line(capsys, monkeypatch):
             main.main(["infer"])
 
 
+def test_a_tpu_in_use_is_one_line(capsys, monkeypatch):
+    def fail(argv):
+        raise RuntimeError("ABORTED: The TPU is already in use by process with pid 4242.\nmore")
+
+    monkeypatch.setattr(main, "run", fail)
+    code, captured = run(capsys, "train")
+    assert code == errors.EXIT_FAILED and len(captured.err.splitlines()) == 1
+    assert captured.err.startswith("flan-jax: error: the TPU of this host is in use")
+
+
 def test_vocab_says_when_the_text_has_fewer_pieces_than_asked(capsys, tmp_path):
     out = str(tmp_path / "v.model")
     code, captured = run(
