@@ -42,6 +42,7 @@ COMMANDS = {
     "launch": ("launch", "start a training on TPUs, in a cluster or here, until it is done"),
     "doctor": ("doctor", "examine this environment: what is wrong, and the remedy"),
     "report": ("report", "draw curves and tables of a sweep"),
+    "status": ("status", "tell how a training is getting on"),
     "goodput": ("goodput", "account for the time of a training, with a picture"),
 }
 

@@ -56,7 +56,7 @@ _WORDS = {
     "training_preparation": "preparing the training",
     "data_loading": "opening its data",
     "compile": "compiling",
-    "checkpoint_restore": "reading a checkpoint",
+    "checkpoint_restore": "reading a checkpoint, or making fresh parameters",
     "checkpoint_save": "writing a checkpoint",
     "eval": "evaluating",
 }
@@ -258,17 +258,19 @@ def logged(folder: str | os.PathLike, process_index: int) -> Iterator[None]:
         close()
 
 
+def paths(folder: str | os.PathLike) -> dict[int, Path]:
+    """Returns the file of each process of a run."""
+    found = sorted((Path(folder) / EVENTS_FOLDER).glob("process_*.jsonl"))
+    digits = {path: path.stem.removeprefix("process_") for path in found}
+    return {int(digits[path]): path for path in found if digits[path].isdigit()}
+
+
 def read(folder: str | os.PathLike) -> dict[int, list[dict[str, Any]]]:
     """Returns the events of each process of a run, in the order written.
 
     A line that is not whole, which a killed process leaves, is passed over.
     """
-    found: dict[int, list[dict[str, Any]]] = {}
-    for path in sorted((Path(folder) / EVENTS_FOLDER).glob("process_*.jsonl")):
-        digits = path.stem.removeprefix("process_")
-        if digits.isdigit():
-            found[int(digits)] = list(_records(path))
-    return found
+    return {index: list(_records(path)) for index, path in paths(folder).items()}
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:

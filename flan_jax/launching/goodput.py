@@ -226,6 +226,29 @@ def step_intervals(log: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
             before = None
 
 
+def phases_open(log: Sequence[Record]) -> list[tuple[str, float]]:
+    """Returns the phases that a process is in at the end of its log, and since when.
+
+    The innermost comes last. The log may begin in the middle of one.
+    """
+    opened: list[tuple[str, float]] = []
+    for record in log:
+        if name := _begun(record):
+            opened.append((name, record["time"]))
+        elif record["event"] == END:
+            opened.clear()
+        elif opened and record["event"] != events.STEP and _changes(record["event"]):
+            opened.pop()
+    return opened
+
+
+def _begun(record: Record) -> str | None:
+    """Returns the phase that begins with an event; None if none does."""
+    if record["event"] == f"{_CUSTOM}_start_time":
+        return str(record.get(f"{_CUSTOM}_type"))
+    return _STARTS.get(record["event"])
+
+
 def _changes(event: str) -> bool:
     """Returns whether a process does something else from this event on."""
     return event in _STARTS or event in _ENDS or event.startswith(_CUSTOM) or event == END
@@ -288,10 +311,8 @@ def _spans(
         at = max(at, time)
         if event == events.STEP:
             step, in_step = record["step_count"], True
-        elif event in _STARTS:
-            phases.append(_STARTS[event])
-        elif event == f"{_CUSTOM}_start_time":
-            phases.append(str(record.get(f"{_CUSTOM}_type")))
+        elif name := _begun(record):
+            phases.append(name)
         elif event == END:
             phases.clear()
         elif phases:
