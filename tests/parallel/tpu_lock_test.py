@@ -45,10 +45,10 @@ def test_the_lock_of_another_user_is_seen(tmp_path, monkeypatch):
     inode = os.stat(path).st_ino
     (tmp_path / "locks").write_text(
         "1: POSIX  ADVISORY  WRITE 70 08:01:12345678 0 EOF\n"
-        f"2: -> FLOCK  ADVISORY  WRITE 71 08:01:{inode} 0 EOF\n"
+        f"2: -> FLOCK  ADVISORY  WRITE {inode} 08:01:{inode} 0 EOF\n"  # waits
         f"3: FLOCK  ADVISORY  WRITE 72 08:01:{inode} 0 EOF\n"
     )
-    for pid in (70, 71, 72):
+    for pid in (70, inode, 72):
         (tmp_path / str(pid) / "fd").mkdir(parents=True)
     (tmp_path / "72" / "cmdline").write_bytes(b"python\0-m\0theirs\0")
 

@@ -16,7 +16,7 @@ _SHOWN = re.compile(
     r"STEP_NUM_TASKS|PROCID|LOCALID)|CUDA_VISIBLE_DEVICES|FLAN_JAX_.*|.*_proxy",
     re.IGNORECASE,
 )
-_PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
+_USER = re.compile(r"[^/@\s]+@")  # and password
 _PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
 _ABORT = "--megascale_abort_on_hangs=true"
 
@@ -24,7 +24,7 @@ _ABORT = "--megascale_abort_on_hangs=true"
 def shown(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Says which variables are set that jax, libtpu or we look at; no password of a proxy."""
     found = [
-        f"{name}={_PASSWORD.sub('...@', value)}"
+        f"{name}={_USER.sub('...@', value) if name.lower().endswith('_proxy') else value}"
         for name, value in sorted(environment.items())
         if _SHOWN.fullmatch(name) and value
     ]

@@ -14,6 +14,7 @@ from flan_jax.launching.doctor import folders
 MOUNTS = r"""rootfs / ext4 rw 0 0
 runs /gcs/runs fuse.gcsfuse rw,nosuid 0 0
 other /gcs/runs/deep\040er nfs4 rw 0 0
+below /gcs tmpfs rw 0 0
 broken
 """
 
@@ -27,12 +28,13 @@ def told(findings):
     [
         ("/gcs/runs/a", ("/gcs/runs", "fuse.gcsfuse")),
         ("/gcs/runs", ("/gcs/runs", "fuse.gcsfuse")),
-        ("/gcs/runs_of_others", ("/", "ext4")),
+        ("/gcs/runs_of_others", ("/gcs", "tmpfs")),
         ("/gcs/runs/deep er/b", ("/gcs/runs/deep er", "nfs4")),
     ],
 )
 def test_the_mount_of_a_path(path, expected):
     assert folders.mount_of(path, MOUNTS) == expected
+    assert folders.mount_of("/home", MOUNTS) == ("/", "ext4")
     assert folders.mount_of(path, "") == ("/", "")
 
 

@@ -28,11 +28,12 @@ def test_variables_that_matter_are_shown_without_passwords():
         {
             "HOME": "/root", "JAX_PLATFORMS": "cpu", "https_proxy": "http://me:secret@proxy:3128",
             "MEGASCALE_NUM_SLICES": "2", "SLURM_JOB_ID": "7", "SLURM_CONF": "x", "XLA_FLAGS": "",
+            "all_proxy": "me:secret@proxy",
         }
     )  # fmt: skip
     assert found.text == (
         "variables set: JAX_PLATFORMS=cpu, MEGASCALE_NUM_SLICES=2, SLURM_JOB_ID=7, "
-        "https_proxy=http://...@proxy:3128"
+        "all_proxy=...@proxy, https_proxy=http://...@proxy:3128"
     )
     [found] = variables.shown({"HOME": "/root"})
     assert found.text.endswith("none that matter")
