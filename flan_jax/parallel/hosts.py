@@ -39,6 +39,8 @@ TIMEOUT_VARIABLE = "FLAN_JAX_JOIN_TIMEOUT_S"
 _TIMEOUT_S = 120
 _SILENCE_TIMEOUT_S = 60
 _MARGIN_S = 60  # jax's own timeouts come this much after ours
+# Who is done waits for the others as long as they work: if one is lost, the lifeline ends it.
+_SHUTDOWN_TIMEOUT_S = 7 * 24 * 3600
 
 
 def join(facts: Mapping[str, str] | None = None) -> None:
@@ -136,6 +138,7 @@ def _initialize(placement: Placement, timeout_s: int, silence_timeout_s: int) ->
             cluster_detection_method="deactivate",  # all is said
             initialization_timeout=timeout_s + _MARGIN_S,
             heartbeat_timeout_seconds=silence_timeout_s + _MARGIN_S,
+            shutdown_timeout_seconds=_SHUTDOWN_TIMEOUT_S,
         )
     finally:
         timer.cancel()

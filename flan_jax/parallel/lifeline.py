@@ -71,7 +71,7 @@ class Lifeline:
         channels: Mapping[int, Channel],
         silence_timeout_s: float,
         end: Callable[[str, int], None],
-        doing: Callable[[], str] = lambda: str(events.current()),
+        doing: Callable[[], str],
         grace_s: float = _GRACE_S,
     ):
         num = len(host_names)
@@ -218,6 +218,7 @@ def start(
         channels=channels,
         silence_timeout_s=silence_timeout_s,
         end=_end,
+        doing=_doing,
     )
     atexit.register(_goodbye_at_exit)
 
@@ -240,6 +241,11 @@ def await_word() -> None:
     """
     if _lifeline is not None:
         _lifeline.await_word(_WORD_S)
+
+
+def _doing() -> str:
+    current = events.current()
+    return str(current) if current.phase or current.step is not None else ""
 
 
 def _goodbye_at_exit() -> None:

@@ -4,7 +4,9 @@
 
 import subprocess
 import sys
+import types
 
+import jax
 import numpy as np
 import pytest
 
@@ -69,6 +71,19 @@ def test_who_does_not_meet_the_others_in_time_ends_in_one_line(index):
         f"process 1 of 2 cannot reach process 0 at localhost:{port} within 1 s: connection refused",
     )
     assert error.startswith(f"flan-jax: error: {want[index]}")
+
+
+def test_hosts_that_differ_in_devices_are_named(monkeypatch):
+    def has(*counts):
+        devices = [
+            types.SimpleNamespace(process_index=i) for i, n in enumerate(counts) for _ in range(n)
+        ]
+        monkeypatch.setattr(jax, "devices", lambda: devices)
+        hosts._check_devices([f"h{index}" for index in range(len(counts))])
+
+    has(4, 4, 4)
+    with pytest.raises(UsageError, match=r"process 1 \(h1\) has 3, the others 4; .*lost a chip"):
+        has(4, 3, 4)
 
 
 def test_a_process_alone_agrees_with_itself():
