@@ -135,7 +135,7 @@ def _forward(log: Sequence[Record]) -> Iterator[Record]:
     latest = log[0]["time"]
     for record in log:
         latest = max(latest, record["time"])
-        yield {**record, "time": latest}
+        yield record if record["time"] == latest else {**record, "time": latest}
 
 
 def _starts(log: Iterator[Record]) -> Iterator[list[Record]]:

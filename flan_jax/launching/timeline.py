@@ -18,6 +18,7 @@ from matplotlib import patches, ticker
 from matplotlib.backends import backend_agg
 
 from flan_jax.core import events, files
+from flan_jax.launching.attempts import Record
 from flan_jax.launching.goodput import (
     LOST,
     STEPS,
@@ -244,8 +245,16 @@ def _draw_steps(ax, account: Account, unit_s: float) -> None:
         ax.spines[side].set_visible(False)
 
 
-def checkpoints(log) -> Iterator[tuple[float, int]]:
-    """Yields the time and step of each checkpoint that an attempt finished."""
+def checkpoints(log: Sequence[Record]) -> list[tuple[float, int]]:
+    """Returns the time and step of each checkpoint of an attempt: when its writing had begun.
+
+    What is left of it is done beside the steps that follow.
+    """
+    found, step = [], None
     for record in log:
-        if record["event"] == "checkpoint":
-            yield record["time"], record["step"]
+        if record["event"] == events.STEP:
+            step = record["step_count"]
+        elif record["event"].endswith("_end_time") and step is not None:
+            if "checkpoint_save" in record.values():
+                found.append((record["time"], step))
+    return found

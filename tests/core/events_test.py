@@ -125,6 +125,8 @@ def test_half_a_line_spoils_no_other(tmp_path):
     assert _names(events.read(tmp_path)[0]) == ["a", "b", "job_end_time"]
     path.write_text('{"time": "x", "event": "a"}\n[1]\n{"time": 3}\nnull\n\xff\n')
     assert events.read(tmp_path) == {0: []}
+    path.write_text('{"time": 1, "event": "a"}\n{"time": {}\n{"time": 2, "event": "b"}\n')
+    assert _names(events.read(tmp_path)[0]) == ["a", "b"]
     assert events.read(tmp_path / "absent") == {}
 
 

@@ -19,7 +19,7 @@ def killed_run(num, processes=1):
         for log in logs:
             log.start(at).phase(at, at + 20, "compile").begun(at + 20, first)
             log.step(at + 20, first + 1).step(at + 40, first + 2)
-            log.add(at + 45, "checkpoint", step=first + 1)
+            log.phase(at + 44, at + 45, "checkpoint_save")
     for log in logs:
         log.end(100.0 * num, 0)
     return goodput.account(attempts.attempts(by_process(*logs)))
@@ -54,6 +54,12 @@ def test_a_picture_names_what_it_shows(tmp_path, num, processes):
     assert any(word.startswith("lost  ") for word in words) == (num > 1)
     assert ("8 of 12 processes shown" in words) == (processes == 12)
     assert timeline.COLORS["compile"] in text and "nan" not in text.lower()
+
+
+def test_checkpoints_are_where_their_writing_began():
+    log = Log().start(0).begun(0, 4).step(1, 5).phase(2, 3, "checkpoint_save").phase(4, 5, "eval")
+    log.step(6, 6).phase(7, 9, "checkpoint_save")
+    assert timeline.checkpoints(log.records) == [(3, 5), (9, 6)]
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path):
