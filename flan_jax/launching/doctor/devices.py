@@ -121,10 +121,15 @@ def devices(
         has_libtpu: whether libtpu is installed.
     """
     asked = f" (JAX_PLATFORMS={wanted})" if wanted else ""
-    if holder is not None:
+    if holder is not None and found.tpus:
         yield problem(
             f"{holder} has the TPU of this host",
             f"wait for it, or end it: kill {holder.pid}",
+        )
+    elif holder is not None:
+        yield warning(
+            f"{holder} has libtpu's lock, so no other process here compiles for TPUs",
+            "wait for it, or set ALLOW_MULTIPLE_LIBTPU_LOAD=1 for both, as flan-jax compile does",
         )
     if answer.took_too_long:
         yield problem(f"jax gave {answer.error}{asked}", _why_it_hangs(found, holder))

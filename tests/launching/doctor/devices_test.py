@@ -91,6 +91,8 @@ def test_another_process_has_the_tpu():
     assert held[0] == failed[0] == "problem"
     assert "process 77 (python -m flan_jax train) has the TPU" in held[1]
     assert held[2].endswith("kill 77")
+    [compiling, _, _] = look(CPU, holder=HOLDER, has_libtpu=True)  # no TPU is here
+    assert compiling[0] == "warning" and "process 77" in compiling[1]
 
 
 def test_a_start_that_hangs_and_one_that_fails():
