@@ -30,8 +30,10 @@ def installed(tmp_path_factory):
 
 
 def test_every_data_file_is_installed(installed):
-    for pattern in ("gin/**/*.gin", "launch/**/*", "tasks/**/*.jsonl", "tasks/**/*.model",
-                    "flan_jax/**/*.j2", "flan_jax/**/*.csv", "flan_jax/**/*.py", "tasks/**/*.py"):  # fmt: skip
+    patterns = ("gin/**/*.gin", "launch/**/*", "tasks/**/*.jsonl", "tasks/**/*.model",
+                "flan_jax/**/*.j2", "flan_jax/**/*.csv", "flan_jax/**/*.py",
+                "tasks/**/*.py")  # fmt: skip
+    for pattern in patterns:
         found = [path.relative_to(ROOT) for path in ROOT.glob(pattern) if path.is_file()]
         assert found or pattern.startswith("flan_jax/**/*.csv"), pattern
         for path in found:

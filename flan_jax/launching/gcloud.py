@@ -76,11 +76,7 @@ class Place:
 
     def flags(self) -> tuple[str, ...]:
         """Returns the flags of each command."""
-        return (f"--zone={self.zone}", *self.project_flag())
-
-    def project_flag(self) -> tuple[str, ...]:
-        """Returns `--project`, if it is known."""
-        return (f"--project={self.project}",) if self.project else ()
+        return (f"--zone={self.zone}", *([f"--project={self.project}"] if self.project else []))
 
 
 def describe(name: str, place: Place) -> tuple[str, ...]:

@@ -3,17 +3,21 @@
 """The steps of a job on Cloud TPU VMs: request, wait, copy, install, start, ask, stop."""
 
 import argparse
+import functools
+import math
 import os
+import re
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import flan_jax
 from flan_jax.core import errors
 from flan_jax.launching import gcloud, shipped
 from flan_jax.launching import job as jobs
-from flan_jax.launching.gcloud import Place, Request
+from flan_jax.launching.gcloud import Place, Request, Worker
 from flan_jax.launching.job import Job
 from flan_jax.launching.plan import Command, Plan, Step, Wait
 
@@ -29,6 +33,7 @@ RUNTIMES = {
 TRIES = 3  # of what goes over ssh
 _WORKER = "flan_jax_worker.sh"
 _LOG_BYTES = 16384
+_EXTRAS = re.compile(r"\[[\w,-]*\]$")  # of a requirement
 
 
 def place_of(args: argparse.Namespace) -> Place:
@@ -64,12 +69,14 @@ def start(job: Job, args: argparse.Namespace, found: Request) -> Plan:
     """Returns the steps that lead from what was found of the request to a running job."""
     place = place_of(args)
     steps: list[Step] = []
-    files = [package for package in args.package if Path(package).is_file()]
-    installed = [Path(package).name if package in files else package for package in args.package]
-    if not args.package:
+    packages = args.package
+    for file in _files(packages):
+        if not Path(file).is_file():
+            raise errors.UsageError(f"--package: there is no file {file!r}")
+    if not packages:
         wheel, build = _wheel(job)
         steps.append(build)
-        files, installed = [wheel], [f"{Path(wheel).name}[tpu]"]
+        packages = [f"{wheel}[tpu]"]
     if found.state in gcloud.GONE or found.state == gcloud.FAILED:
         why = f"delete what is left of {job.name}"
         steps.append(Command(argv=gcloud.delete(job.name, place), why=why))
@@ -81,25 +88,84 @@ def start(job: Job, args: argparse.Namespace, found: Request) -> Plan:
             why="wait until the TPUs are there",
             lacks=gcloud.lacks,
             # Google ends the request itself; this is for when it does not.
-            timeout_s=args.max_wait_h * 3600 + 600 if args.max_wait_h else float("inf"),
+            timeout_s=args.max_wait_h * 3600 + 600 if args.max_wait_h else math.inf,
         )
     )
-    script = _relative(shipped.folder() / "tpu_vm" / _WORKER)
+    files = [_relative(shipped.folder() / "tpu_vm" / _WORKER), *_files(packages)]
     for node in nodes(job):
-        argv = gcloud.copy([script, *files], node, place)
+        argv = gcloud.copy(files, node, place)
         steps.append(Command(argv=argv, why=f"copy to all workers of {node}", tries=TRIES))
-    buckets = [f"--bucket={bucket}" for bucket in job.buckets]
-    steps += on_workers(job, place, "install and mount on", "install", *buckets, *installed)
-    steps += [
-        Command(
-            argv=gcloud.ssh(node, place, _worker("start", *_training(job, index))),
-            why=f"start on all workers of {node}",
-            tries=TRIES,
-        )
-        for index, node in enumerate(nodes(job))
-    ]
-    steps += on_workers(job, place, "is it alive? ask", "status", job.name)
+    if found.state == gcloud.ACTIVE:
+        steps += stop(job, place)
+    wanted = [f"--bucket={bucket}" for bucket in job.buckets] + _on_worker(packages)
+    steps += on_workers(job, place, "install and mount on", "install", *wanted)
+    for index, node in enumerate(nodes(job)):
+        argv = gcloud.ssh(node, place, _worker("start", *_training(job, index)))
+        why = f"start on all workers of {node}"
+        steps.append(Command(argv=argv, why=why, tries=TRIES))
+    for node, asked in zip(nodes(job), status(job, place), strict=True):
+        why = f"does every worker of {node} run?"
+        steps.append(Wait(argv=asked.argv, why=why, lacks=functools.partial(lacks_workers, node)))
     return Plan(steps=tuple(steps))
+
+
+def stop(job: Job, place: Place) -> list[Command]:
+    """Returns the commands that have the job save and stop: all slices are asked, then waited for.
+
+    Otherwise the supervisors of the last would start again what those of the first have stopped.
+    """
+    return [
+        *on_workers(job, place, "ask", "stop", job.name, "--no-block"),
+        *on_workers(job, place, "wait until it has saved:", "stop", job.name),
+    ]
+
+
+def status(job: Job, place: Place) -> list[Command]:
+    """Returns the commands that ask all workers for the state of their part of the job."""
+    return on_workers(job, place, "ask", "status", job.name)
+
+
+def lacks_workers(node: str, text: str) -> str | None:
+    """Returns which workers of a node do not run yet; None if all do.
+
+    Raises:
+        UsageError: the training is misconfigured.
+        DoesNotFitError: it needs more memory.
+        FlanError: it failed otherwise.
+    """
+    workers = gcloud.read_workers(node, text)
+    check_alive(workers)
+    late = [str(worker) for worker in workers if worker.state not in ("running", "done")]
+    return "; ".join(late) or None
+
+
+def check_alive(workers: Sequence[Worker]) -> None:
+    """Checks that no worker's part of the job has failed; raises as `lacks_workers`."""
+    for worker in workers:
+        if worker.exit_code is not None:
+            kinds = {2: errors.UsageError, 3: errors.DoesNotFitError}
+            raise kinds.get(worker.exit_code, errors.FlanError)(
+                f"{worker}; its log says why: --do logs"
+            )
+
+
+def pinned(job: Job, args: argparse.Namespace) -> argparse.Namespace:
+    """Returns arguments with the wheel that was built, lest a later start build another."""
+    wheel, _ = _wheel(job) if not args.package else ("", None)
+    return argparse.Namespace(**vars(args) | {"package": args.package or [f"{wheel}[tpu]"]})
+
+
+def _files(packages: Sequence[str]) -> list[str]:
+    """Returns the files among what pip is to install, to be copied."""
+    bases = (_EXTRAS.sub("", package) for package in packages)
+    return [base for base in bases if base.endswith(".whl")]
+
+
+def _on_worker(packages: Sequence[str]) -> list[str]:
+    """Returns what pip is to install, with files where they are copied to."""
+    files = _files(packages)
+    is_file = [_EXTRAS.sub("", package) in files for package in packages]
+    return [Path(p).name if f else p for p, f in zip(packages, is_file, strict=True)]
 
 
 def _create(job: Job, args: argparse.Namespace, place: Place) -> Command:

@@ -72,7 +72,7 @@ def plan(job: Job, args: argparse.Namespace) -> Plan:
             notes=("the TPUs stay, and cost what they cost: --do delete",),
         )
     describe = Command(argv=gcloud.describe(job.name, place), why="the state of the request")
-    return Plan(steps=(describe, *tpu_steps.on_workers(job, place, "ask", "status", job.name)))
+    return Plan(steps=(describe, *tpu_steps.status(job, place)))
 
 
 def do(job: Job, args: argparse.Namespace, action: str) -> None:

@@ -9,7 +9,6 @@ number of times; a request that fails again and again is given up.
 
 import argparse
 import time
-from collections.abc import Sequence
 
 from flan_jax.core import errors
 from flan_jax.core.progress import say
@@ -36,7 +35,7 @@ def keep_alive(job: Job, args: argparse.Namespace) -> None:
     while True:
         try:
             start(job, args)
-            failures = 0
+            failures, args = 0, tpu_steps.pinned(job, args)
             _watch(job, args)
         except TakenError as error:
             say(f"launch: {error}; requesting them again")
@@ -74,10 +73,6 @@ def start(job: Job, args: argparse.Namespace) -> None:
     if found.state != gcloud.ABSENT:
         say(f"launch: {job.name}: {found}")
     plans.run(tpu_steps.start(job, args, found))
-    workers = ask(job, tpu_steps.place_of(args))
-    for worker in workers:
-        say(f"launch: {worker}")
-    check_alive(workers)
     say(f"launch: started; look at it with --do status, at {tpu_steps.log_of(job)} with --do logs")
 
 
@@ -97,26 +92,9 @@ def request_of(job: Job, place: Place) -> Request:
 def ask(job: Job, place: Place) -> list[Worker]:
     """Returns what every worker says of its part of the job."""
     found = []
-    steps = tpu_steps.on_workers(job, place, "ask", "status", job.name)
-    for node, step in zip(tpu_steps.nodes(job), steps, strict=True):
+    for node, step in zip(tpu_steps.nodes(job), tpu_steps.status(job, place), strict=True):
         found += gcloud.read_workers(node, plans.output(step.argv, step.why, tries=step.tries))
     return found
-
-
-def check_alive(workers: Sequence[Worker]) -> None:
-    """Checks that no worker's part of the job has failed.
-
-    Raises:
-        UsageError: the training is misconfigured.
-        DoesNotFitError: it needs more memory.
-        FlanError: it failed otherwise.
-    """
-    for worker in workers:
-        if worker.exit_code is not None:
-            kinds = {2: errors.UsageError, 3: errors.DoesNotFitError}
-            raise kinds.get(worker.exit_code, errors.FlanError)(
-                f"{worker}; its log says why: --do logs"
-            )
 
 
 def _watch(job: Job, args: argparse.Namespace) -> None:
@@ -150,7 +128,7 @@ def _watch(job: Job, args: argparse.Namespace) -> None:
             say(f"launch: {error}")
             continue
         silent = 0
-        check_alive(workers)
+        tpu_steps.check_alive(workers)
         states = {worker.state for worker in workers}
         if states == {"done"}:
             return

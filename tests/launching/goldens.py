@@ -25,15 +25,19 @@ def check(name: str, text: str) -> None:
     assert f"{text}\n" == path.read_text()
 
 
+def keep_environment(monkeypatch) -> None:
+    """Has variables taken back by which a launch tells jax and libtpu that it only compiles."""
+    for name in (*os.environ, *compile_command._ENVIRONMENT, "LIBTPU_INIT_ARGS"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+
+
 def check_page(page: Path, monkeypatch, capsys) -> None:
     """Asserts that the first command of a page prints what stands below it."""
     shown = re.search(
         r"```sh\n(flan-jax launch .*?)```\n\n```text\n(.*?)```", page.read_text(), re.S
     )
     command = shown[1].replace("\\\n", " ")
-    # A launch tells jax and libtpu by variables that it only compiles.
-    for name in (*os.environ, *compile_command._ENVIRONMENT, "LIBTPU_INIT_ARGS"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
+    keep_environment(monkeypatch)
     assert main.main(shlex.split(command)[1:]) == errors.EXIT_OK
     printed = capsys.readouterr().out
     if os.environ.get("FLAN_JAX_WRITE_GOLDENS"):

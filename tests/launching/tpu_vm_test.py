@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A job on Cloud TPU VMs, by a gcloud that answers as it would when things go wrong."""
 
-import os
 import re
 from pathlib import Path
 
@@ -40,8 +39,7 @@ NO_TYPE = (
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path, monkeypatch):
     """Nothing waits; variables that the command sets are taken back; the home is another."""
-    for name in (*os.environ, "LIBTPU_INIT_ARGS"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
+    goldens.keep_environment(monkeypatch)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(ROOT)
 
@@ -106,12 +104,12 @@ def test_a_start_from_nothing(gcloud, capfd, waits):
     assert launch(*V4_32) == 0
     assert gcloud.verbs() == [
         "ls", "ls", "ls", "ls", "describe", "create", *["describe"] * 4, "scp", "install", "start",
-        "status", "status",
+        "status",
     ]  # fmt: skip
     assert waits == [20.0] * 3
     told = capfd.readouterr().err
     assert "launch: the request is in the queue: no such TPUs are free yet (WAITING_FOR" in told
-    assert "launch: xl, worker 3: running" in told
+    assert "launch: started; look at it with --do status" in told
     start = next(call for call in gcloud.calls() if "worker.sh start" in call[-1])
     assert "--worker=all" in start
     assert start[-1] == (
@@ -214,6 +212,39 @@ def test_a_broken_connection_is_tried_again(gcloud, waits):
     assert launch(*V4_32) == 0
     assert gcloud.verbs().count("install") == 3
     assert waits == [10.0, 20.0]
+
+
+def test_what_runs_there_is_stopped_on_all_slices_before_it_is_started(gcloud):
+    gcloud.states("ACTIVE")
+    gcloud.workers(*RUNNING)
+    assert launch(*V4_32, "--num_slices=2") == 0
+    verbs = [verb for verb in gcloud.verbs() if verb in ("stop", "start")]
+    assert verbs == ["stop"] * 4 + ["start"] * 2
+
+
+def test_workers_that_begin_late_are_waited_for(gcloud, waits):
+    gcloud.states("ACTIVE")
+    gcloud.workers("running", "stopping", times=2)
+    gcloud.workers("running", "running")
+    assert launch(*V4_32) == 0
+    assert waits == [20, 20]
+
+
+def test_wheels_are_copied_and_installed_by_their_names(gcloud, tmp_path, capfd):
+    ours, mine = tmp_path / "flan_jax-1.whl", tmp_path / "mine-2.whl"
+    ours.touch()
+    words = (f"--package={ours}[tpu]", f"--package={mine}", "--package=seqio", *V4_32, *TRAINING)
+    launch_it = ["launch", "--target=tpu-vm", "--no_compile", *words]
+    assert main.main(launch_it) == errors.EXIT_USAGE
+    assert f"--package: there is no file '{mine}'" in last_line(capfd)
+    mine.touch()
+    gcloud.states("ACTIVE")
+    gcloud.workers("running")
+    assert main.main(launch_it) == 0
+    copy = next(call for call in gcloud.calls() if "scp" in call)
+    assert copy[5:7] == [str(ours), str(mine)]
+    install = next(call[-1] for call in gcloud.calls() if "worker.sh install" in call[-1])
+    assert install.endswith(" 'flan_jax-1.whl[tpu]' mine-2.whl seqio")
 
 
 def test_tpus_taken_away_while_waiting(gcloud, capfd):

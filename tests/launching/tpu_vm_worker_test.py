@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the script of a worker does, among programs that only note that they were called."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from flan_jax.launching import shipped
+from flan_jax.launching import shipped, supervise
 
 SCRIPT = shipped.folder() / "tpu_vm" / "flan_jax_worker.sh"
 SCRIPTS = sorted(shipped.folder().rglob("*.sh"))
@@ -184,6 +185,17 @@ def test_starting(fakes):
         '<--gin.D={"e": $f}>'
     )
     assert fakes.calls("systemctl")[:2] == ["<stop> <flan-jax-xl>", "<reset-failed> <flan-jax-xl>"]
+
+
+def test_the_supervisor_takes_what_it_is_started_with(fakes, monkeypatch):
+    assert fakes.run("start", "xl", "1", "/gcs/r/xl", "--", "--recipe=mini", "--gin.A=b")[0] == 0
+    (started,) = fakes.calls("systemd-run")
+    words = re.findall(r"<(.*?)>", started.split("supervise> ")[1])
+    found = []
+    monkeypatch.setattr(supervise, "supervise", found.append)
+    assert supervise.main(words) == 0
+    assert found[0].process_id == 6 and found[0].model_dir == Path("/gcs/r/xl")
+    assert found[0].argv == supervise.training(["--recipe=mini", "--gin.A=b"])
 
 
 def test_a_training_that_ends_at_once_is_a_failure(fakes):

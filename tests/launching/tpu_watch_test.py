@@ -51,7 +51,7 @@ def requests(gcloud):
 
 def test_done_is_deleted(gcloud, waits, capfd):
     gcloud.states("ABSENT", "ACTIVE")
-    gcloud.workers(*RUNNING, times=4)
+    gcloud.workers(*RUNNING, times=3)
     gcloud.workers(*DONE)
     keep_alive()
     assert requests(gcloud) == ["create", "delete"]
@@ -65,7 +65,7 @@ def test_done_is_deleted(gcloud, waits, capfd):
 def test_taken_away_is_requested_again(gone, gcloud, capfd):
     # Looked for, there, at the first look, at the second: gone; looked for, there, at a look.
     gcloud.states("ABSENT", "ACTIVE", "ACTIVE", gone, gone, "ACTIVE")
-    gcloud.workers(*RUNNING, times=5)
+    gcloud.workers(*RUNNING, times=3)
     gcloud.workers(*DONE)
     keep_alive()
     assert requests(gcloud) == ["create", "delete", "create", "delete"]
@@ -82,7 +82,7 @@ def test_taken_away_while_waiting_is_requested_again_at_once(gcloud, waits):
 
 def test_tpus_that_only_ssh_knows_to_be_gone(gcloud):
     gcloud.states("ABSENT", "ACTIVE", "ACTIVE", "SUSPENDED", "ACTIVE")
-    gcloud.workers(*RUNNING, times=2)
+    gcloud.workers(*RUNNING, times=1)
     terminal = 'ERROR: (gcloud) This TPU has terminal state "PREEMPTED", so it cannot be used.\n'
     gcloud.answer("worker.sh status", err=terminal, code=1, times=1)
     gcloud.workers(*DONE)
@@ -100,7 +100,7 @@ def test_a_request_that_fails_is_made_again_later_and_given_up(gcloud, waits):
 
 def test_a_machine_that_was_restarted_is_started_again(gcloud):
     gcloud.states("ACTIVE")
-    gcloud.workers(*RUNNING, times=2)
+    gcloud.workers(*RUNNING, times=1)
     gcloud.workers("not started", "running", times=1)
     gcloud.workers(*DONE)
     keep_alive()
@@ -110,7 +110,7 @@ def test_a_machine_that_was_restarted_is_started_again(gcloud):
 
 def test_a_training_that_fails_keeps_its_tpus(gcloud):
     gcloud.states("ACTIVE")
-    gcloud.workers(*RUNNING, times=2)
+    gcloud.workers(*RUNNING, times=1)
     gcloud.workers("running", "failed, exit code 1")
     with pytest.raises(errors.FlanError, match="xl, worker 1: failed, exit code 1; its log"):
         keep_alive()
@@ -119,7 +119,7 @@ def test_a_training_that_fails_keeps_its_tpus(gcloud):
 
 def test_stopped_by_hand_ends_it(gcloud, waits):
     gcloud.states("ACTIVE")
-    gcloud.workers(*RUNNING, times=2)
+    gcloud.workers(*RUNNING, times=1)
     gcloud.workers("stopped, it saved", "stopped, it saved")
     with pytest.raises(errors.PreemptedError, match="stopped by hand"):
         keep_alive()
@@ -137,7 +137,7 @@ def test_deleted_by_hand_ends_it(gcloud):
 
 def test_workers_that_cannot_be_reached(gcloud, waits):
     gcloud.states("ACTIVE")
-    gcloud.workers(*RUNNING, times=2)
+    gcloud.workers(*RUNNING, times=1)
     gcloud.answer("worker.sh status", err="ERROR: (gcloud) no route\n", code=1)
     with pytest.raises(errors.FlanError, match="no route; tried 10 times"):
         keep_alive()
