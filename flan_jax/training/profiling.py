@@ -28,17 +28,12 @@ from flan_jax.core.tree import PyTree
 REQUEST_FILE = "profile_request.json"
 PLAN_FILE = "profile_plan.json"
 PROFILES_FOLDER = "profiles"
-# Between two looks for those files: in a bucket each is a request of some 50 ms.
+# Between two looks for those files; in a bucket each is a request over the network.
 LOOK_S = 5.0
 # Process 0 plans a trace this many looks ahead: one for the others, one for a file system that
 # remembers for seconds that a file was absent, one to spare.
 _LOOKS_AHEAD = 3
 _WARM_UP_STEPS = 2  # the first compiles, so how long it took tells nothing of the others
-
-
-def request(model_dir: str | os.PathLike, num_steps: int) -> None:
-    """Asks the run in that folder to profile its next steps."""
-    files.write_json(Path(model_dir) / REQUEST_FILE, {"num_steps": num_steps})
 
 
 class Profiler:
@@ -98,9 +93,10 @@ class Profiler:
             self._forget_plan()
 
     def _told_beforehand(self, step: int) -> tuple[int, int] | None:
-        if self._num_steps and self._seen == self._first_step + 1:
-            return step, step + self._num_steps - 1
-        return None
+        if not self._num_steps or self._seen <= self._first_step:
+            return None
+        num, self._num_steps = self._num_steps, 0
+        return step, step + num - 1
 
     def _requested(self, step: int) -> tuple[int, int] | None:
         """Returns the first and last step that were asked for, if it is time to look."""

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 from jax.profiler import ProfileData
 
+from flan_jax.core import files
 from flan_jax.training import profiling
 from flan_jax.training.profiling import Profiler
 
@@ -14,6 +15,10 @@ from flan_jax.training.profiling import Profiler
 @jax.jit
 def double(x):
     return x + x
+
+
+def request(folder, num_steps):
+    files.write_json(folder / profiling.REQUEST_FILE, {"num_steps": num_steps})
 
 
 def make_steps(profiler, first, last):
@@ -53,11 +58,11 @@ def test_steps_are_traced_when_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(profiling, "LOOK_S", 0.0)
     profiler = Profiler(tmp_path)
     make_steps(profiler, 1, 5)
-    profiling.request(tmp_path, 2)
+    request(tmp_path, 2)
     make_steps(profiler, 6, 9)
     assert not (tmp_path / profiling.REQUEST_FILE).exists()
     assert traced_steps(tmp_path / "profiles" / "step_6")[0] == [6, 7]
-    profiling.request(tmp_path, 1)
+    request(tmp_path, 1)
     make_steps(profiler, 10, 12)
     profiler.close()
     assert traced_steps(tmp_path / "profiles" / "step_10")[0] == [10]
@@ -66,7 +71,7 @@ def test_steps_are_traced_when_asked_for(tmp_path, monkeypatch):
 
 def test_nobody_looks_for_requests_at_every_step(tmp_path):
     profiler = Profiler(tmp_path)
-    profiling.request(tmp_path, 2)
+    request(tmp_path, 2)
     make_steps(profiler, 1, 50)  # within less than LOOK_S
     assert (tmp_path / profiling.REQUEST_FILE).exists()
 
@@ -129,7 +134,7 @@ def test_all_processes_trace_the_same_steps(tmp_path, monkeypatch, capsys):
     for step in range(1, 200):
         now[0] += 0.5
         if step == 50:
-            profiling.request(tmp_path, 3)
+            request(tmp_path, 3)
         for me[0], profiler in enumerate(profilers):
             # The last is cut off from the files for longer than the plan allows for.
             if me[0] == 2 and 20 < step < 190:
@@ -139,7 +144,7 @@ def test_all_processes_trace_the_same_steps(tmp_path, monkeypatch, capsys):
         me[0] = 0
         if step == 120:
             assert begun[0] == begun[1] and set(begun) == {0, 1}
-            profiling.files.write_json(  # as the last process would still find it in a bucket
+            files.write_json(  # as the last process would still find it in a bucket
                 tmp_path / profiling.PLAN_FILE, {"first_step": 90, "last_step": 92}
             )
     first = int(begun[0].removeprefix("step_"))
