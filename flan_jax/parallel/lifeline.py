@@ -118,8 +118,9 @@ class Lifeline:
             ready = self._selector.select(self._beat_s / 2)
             with self._lock:
                 now = time.monotonic()
-                for key, _ in ready:
-                    self._hear(key.data, now)
+                looked_at = [key.data for key, _ in ready]
+                for peer in looked_at:
+                    self._hear(peer, now)
                 if now - looked > _AWAY_BEATS * self._beat_s:
                     for peer in self._peers.values():
                         peer.heard = now
@@ -127,7 +128,8 @@ class Lifeline:
                 if now - beaten >= self._beat_s:
                     beaten = now
                     self._tell_all({"doing": self._doing()})
-                for peer in self._peers.values():
+                    looked_at = list(self._peers.values())
+                for peer in looked_at:
                     if loss := self._loss(peer, now):
                         self._stop(*loss, peer)
                         return

@@ -109,7 +109,8 @@ def judge(
     differing = list(_differences(there))
     if wrong := [*wrong_numbers(reports, num_processes), *differing]:
         return Verdict(
-            error=f"the processes of this job do not belong together: {'; '.join(wrong)}",
+            error=f"the processes of this job do not belong together: {'; '.join(wrong)}; start "
+            "each of them once, with the same command and the same versions",
             # A number claimed twice may be of a process that is just ending.
             exit_code=errors.EXIT_USAGE if differing else errors.EXIT_FAILED,
         )

@@ -85,7 +85,8 @@ def test_differences_are_named_to_all(port):
     found = met([said(0, jax="1"), said(1, jax="2"), said(2, jax="1")], port)
     assert {str(error) for error in found} == {
         "the processes of this job do not belong together: "
-        "jax is 1 on processes 0 (h0), 2 (h2) but 2 on process 1 (h1)"
+        "jax is 1 on processes 0 (h0), 2 (h2) but 2 on process 1 (h1); "
+        "start each of them once, with the same command and the same versions"
     }
     assert {error.exit_code for error in found} == {errors.EXIT_USAGE}
 
