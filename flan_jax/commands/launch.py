@@ -111,6 +111,16 @@ def make_job(args: argparse.Namespace, target: ModuleType) -> Job:
     folder = jobs.model_dir(args.gin_bindings)
     if not folder and (args.do == "start" or not args.name):
         raise errors.UsageError("no MODEL_DIR; give --gin.MODEL_DIR=FOLDER or gs://BUCKET/FOLDER")
+    if folder and target.REMOTE and not jobs.is_mounted(folder):
+        raise errors.UsageError(
+            f"MODEL_DIR is {folder!r}, which the hosts of --target {args.target} do not have; give "
+            "--gin.MODEL_DIR=gs://BUCKET/FOLDER"
+        )
+    if args.gin_search_paths and target.REMOTE:
+        raise errors.UsageError(
+            f"--gin_search_paths: the hosts of --target {args.target} do not have "
+            f"{args.gin_search_paths}; write what is included there into the Gin file"
+        )
     if target.SLICES and args.do == "start" and not args.slice:
         raise errors.UsageError("no slice; give --slice NAME, such as --slice v4-32")
     if args.slice and not target.SLICES:

@@ -9,6 +9,7 @@ real compiler); and the commands that look whether the token store and the bucke
 
 import importlib.util
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from flan_jax.launching.job import Job
 from flan_jax.launching.plan import Command
 
 EFFORT = "quick"  # of the compiler: tells what fits, within minutes for the largest models
+_INCLUDE = re.compile(r"^\s*include\s+['\"](.+?)['\"]", re.MULTILINE)
 CompileStep = Callable[..., Report]  # (case, effort=)
 
 
@@ -44,6 +46,8 @@ def read(job: Job, name: str, *, is_remote: bool) -> tuple[dict[str, Any], list[
     Raises:
         UsageError: it cannot run so.
     """
+    for here, _ in job.uploads:
+        _check_includes(here)
     train = config.bindings("train")
     found = [f"configuration: {name} reads and is complete"]
     if job.slice is not None:
@@ -173,6 +177,15 @@ def _check_path(macro: str, path: str) -> None:
             f"{macro} is {path!r}, which the hosts of the job do not have; give a path in a "
             f"bucket, such as --gin.{macro}=gs://BUCKET/{Path(path).name}"
         )
+
+
+def _check_includes(file: str) -> None:
+    for name in _INCLUDE.findall(Path(file).read_text(encoding="utf-8")):
+        if not (config.gin_root() / name).is_file():
+            raise errors.UsageError(
+                f"{file} includes {name!r}, which the hosts of the job do not have; write both "
+                "into one file"
+            )
 
 
 def _kept(compile_step: CompileStep) -> results.Results:

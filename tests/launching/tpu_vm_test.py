@@ -309,24 +309,6 @@ def test_deleting(gcloud, capfd):
     assert {"--force", "--quiet"} <= set(gcloud.calls()[-1])
 
 
-def test_a_slice_that_the_api_does_not_serve(gcloud, capfd):
-    assert launch("--slice=tpu7x-8", "--zone=us-central1-c") == errors.EXIT_USAGE
-    assert "does not serve tpu7x-8; use --target gke" in last_line(capfd)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (("--slice=v4-32",), "no zone; give --zone"),
-        (("--zone=us-central2-b",), "no slice; give --slice"),
-        ((*V4_32, "--num_processes=2"), "--num_processes goes with --target local, not tpu-vm"),
-    ],
-)
-def test_what_is_missing_or_of_another_target(arguments, expected, gcloud, capfd):
-    assert launch(*arguments) == errors.EXIT_USAGE
-    assert expected in last_line(capfd)
-
-
 def test_gin_files_of_this_host_are_copied(gcloud, tmp_path):
     own = tmp_path / "own.gin"
     own.write_text("SEED = 3\n")
@@ -337,3 +319,15 @@ def test_gin_files_of_this_host_are_copied(gcloud, tmp_path):
     assert copy == ["storage", "cp", str(own), "gs://my-runs/xl/gin/own.gin"]
     start = next(call[-1] for call in gcloud.calls() if "worker.sh start" in call[-1])
     assert " --gin_file=/gcs/my-runs/xl/gin/own.gin " in start
+
+
+def test_a_gin_file_with_includes_of_this_host(gcloud, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.gin").write_text("include 'runs/adafactor.gin'\ninclude 'beside.gin'\n")
+    (tmp_path / "beside.gin").write_text("SEED = 3\n")
+    assert launch(*V4_32, "--gin_file=own.gin") == errors.EXIT_USAGE
+    assert "own.gin includes 'beside.gin', which the hosts" in last_line(capfd)
+    assert launch(*V4_32, "--gin_file=own.gin", f"--gin_search_paths={tmp_path}") == 2
+    assert f"--gin_search_paths: the hosts of --target tpu-vm do not have {tmp_path}" in (
+        last_line(capfd)
+    )
