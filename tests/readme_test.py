@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
     line.split("#")[0].strip()
     for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
+    for line in block.replace("\\\n", " ").splitlines()
 ]
 
 
@@ -40,7 +40,7 @@ def test_each_command_is_understood(command):
         args.gin_bindings = bindings
         prediction_arguments.configure(args)
     elif getattr(args, "recipe", None):
-        root = {"compile": "train", "eval": "evaluate"}.get(name, name)
+        root = {"compile": "train", "launch": "train", "eval": "evaluate"}.get(name, name)
         unneeded = compile_command._UNNEEDED if name == "compile" else ()
         files = [config.recipe_file(args.recipe)]
         config.parse(files, bindings, roots=(root,), unneeded=unneeded)

@@ -56,17 +56,17 @@ def plan(job: Job, args: argparse.Namespace) -> Plan:
     Raises:
         UsageError: it cannot be done here.
     """
-    folder = _folder(job)
+    folder, shown = _folder(job), Path(job.model_dir)
     log = folder / supervise.LOGS / "process_0.log"
     match args.do:
         case "start":
             argv = (*_variables(job), *_supervise(job, args), "--", *job.train)
             return Plan(
                 steps=(Command(argv=argv, why="train here, and again until it is done"),),
-                notes=(f"logs: {folder / supervise.LOGS}; attempts: {folder / supervise.JOURNAL}",),
+                notes=(f"logs: {shown / supervise.LOGS}; attempts: {shown / supervise.JOURNAL}",),
             )
         case "status":
-            return Plan(steps=(), notes=(f"reads {folder / supervise.JOURNAL}",))
+            return Plan(steps=(), notes=(f"reads {shown / supervise.JOURNAL}",))
         case "logs":
             argv = ("tail", "-n", str(_NUM_LINES), str(log))
             return Plan(steps=(Command(argv=argv, why="the last lines of process 0"),))

@@ -32,16 +32,17 @@ def keep_environment(monkeypatch) -> None:
 
 
 def check_page(page: Path, monkeypatch, capsys) -> None:
-    """Asserts that the first command of a page prints what stands below it."""
-    shown = re.search(
-        r"```sh\n(flan-jax launch .*?)```\n\n```text\n(.*?)```", page.read_text(), re.S
-    )
-    command = shown[1].replace("\\\n", " ")
+    """Asserts that the launches of a page print what stands below them."""
+    text = page.read_text()
+    found = list(re.finditer(r"```sh\n(flan-jax launch [^`]*)```\n\n```text\n(.*?)```", text, re.S))
+    assert found
     keep_environment(monkeypatch)
-    assert main.main(shlex.split(command)[1:]) == errors.EXIT_OK
-    printed = capsys.readouterr().out
-    if os.environ.get("FLAN_JAX_WRITE_GOLDENS"):
-        text = page.read_text()
-        page.write_text(text[: shown.start(2)] + printed + text[shown.end(2) :])
-    else:
-        assert printed == shown[2]
+    for shown in reversed(found):
+        command = shown[1].replace("\\\n", " ")
+        assert main.main(shlex.split(command)[1:]) == errors.EXIT_OK
+        printed = capsys.readouterr().out
+        if os.environ.get("FLAN_JAX_WRITE_GOLDENS"):
+            text = text[: shown.start(2)] + printed + text[shown.end(2) :]
+            page.write_text(text)
+        else:
+            assert printed == shown[2]
