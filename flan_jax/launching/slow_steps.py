@@ -61,7 +61,12 @@ def slow_steps(attempts: Sequence[Attempt]) -> list[SlowStep]:
     """Returns the steps that took unusually long, the longest first."""
     found = []
     for attempt in attempts:
-        intervals = list(step_intervals(attempt.main))
+        first = (attempt.first_step or 0) + _AHEAD  # until then the devices begin to work
+        intervals = [
+            (before, after)
+            for before, after in step_intervals(attempt.main)
+            if before["step_count"] > first
+        ]
         if len(intervals) < _LEAST_STEPS:
             continue
         times = [after["time"] - before["time"] for before, after in intervals]

@@ -47,6 +47,11 @@ def test_what_varies_always_is_not_unusual():
     assert not slow_steps.slow_steps(read(lockstep([(0, 0)], times)))
 
 
+def test_the_first_steps_of_an_attempt_are_no_news():
+    assert not slow_steps.slow_steps(read(lockstep([(0, 0)], {1: 9.0, 2: 9.0})))
+    assert slow_steps.slow_steps(read(lockstep([(0, 0)], {3: 9.0})))
+
+
 def test_a_step_during_which_something_else_was_done_is_no_slow_step():
     log = Log().start(0)
     for step in range(1, 10):
@@ -99,7 +104,7 @@ def test_only_a_host_that_matters_is_named(work, own):
 
 def test_a_few_steps_tell_nothing():
     assert not slow_steps.slow_hosts(read(lockstep([(0, 0), (1, 0)], num=4)))
-    assert not slow_steps.slow_steps(read(lockstep([(0, 0)], {2: 9}, num=4)))
+    assert not slow_steps.slow_steps(read(lockstep([(0, 0)], {4: 9}, num=6)))
 
 
 def test_the_same_host_in_several_attempts_is_one_line():
