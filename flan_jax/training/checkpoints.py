@@ -19,6 +19,7 @@ import json
 import math
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from flan_jax.training.storage_errors import in_one_line, quiet_orbax
 
 PREFIX = "checkpoint"
 STATE, DATA, CONFIG = "state", "data", "config"
+_LAST_SAVE_S = 30.0  # for what is being saved when a process of several fails
 _UNFINISHED = ".orbax-checkpoint-tmp"  # in the names of folders that Orbax has not finished
 
 
@@ -102,8 +104,19 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_) -> None:
-        self.close()
+    def __exit__(self, error: type[BaseException] | None, *_) -> None:
+        if error is None or not hosts.is_shared():
+            self.close()
+            return
+
+        def close() -> None:
+            with contextlib.suppress(Exception):  # there is an error already
+                self.close()
+
+        # What is under way may need a part of the others, or of this process, that never comes.
+        closing = threading.Thread(target=close, daemon=True)
+        closing.start()
+        closing.join(_LAST_SAVE_S)
 
     def steps(self) -> list[int]:
         """Returns the total steps of the finished checkpoints, ascending."""

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints come back bit-equal, keep what they should, and refuse what does not fit."""
 
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -183,6 +185,22 @@ def test_when_no_checkpoint_can_be_read_that_is_an_error(tmp_path):
         with pytest.raises(FlanError, match=r"none of the 1 checkpoint\(s\) .* can be read"):
             manager.restore_latest(abstract(make_state()))
         assert manager.steps() == [1]
+
+
+def test_a_failed_process_of_several_does_not_wait_long_for_a_save(tmp_path, monkeypatch):
+    waiting, over = threading.Event(), threading.Event()
+
+    def wait():
+        waiting.set()
+        over.wait()
+
+    monkeypatch.setattr(checkpoints.hosts, "is_shared", lambda: True)
+    monkeypatch.setattr(checkpoints, "_LAST_SAVE_S", 0.1)
+    with pytest.raises(FlanError, match="of this process"), Checkpoints(tmp_path) as manager:
+        monkeypatch.setattr(manager, "wait", wait)  # as for a part of a process that is gone
+        raise FlanError("of this process")
+    assert waiting.is_set()
+    over.set()
 
 
 @pytest.mark.parametrize(
