@@ -22,6 +22,8 @@ _ERROR, _STOPPED = "flan-jax: error: ", "flan-jax: stopped: "
 _FATAL = re.compile(r"F\d{4} [\d:.]+ +\d+ [\w./]+:\d+\] ")
 # A line of a process that begins so is about that process.
 _ABOUT = re.compile(r"process (\d+)\b")
+# What a user would do next, which is done for them.
+_AGAIN = re.compile(r"(;|, and|, then) start the same command again\b.*$")
 _MAX_WORDS = 20
 # What nothing here can mend: another start would end the same.
 _HOPELESS = (errors.EXIT_USAGE, errors.EXIT_DOES_NOT_FIT)
@@ -46,7 +48,7 @@ class LastWords:
             self.fatal = self.fatal or line[fatal.end() :]
         for start in (_ERROR, _STOPPED):
             if line.startswith(start) and len(self.said) < _MAX_WORDS:
-                self.said.append(line.removeprefix(start))
+                self.said.append(_AGAIN.sub("", line.removeprefix(start)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,10 @@ def end(index, code, *lines, time_s=0.0, killed=False):
     return End(index=index, code=code, time_s=time_s, words=words, killed=killed)
 
 
-LOST_1 = "flan-jax: error: process 1 ended without a word"
+LOST_1 = "flan-jax: error: process 1 ended without a word, and start the same command again"
 LOST_0 = "flan-jax: error: process 0 ended without a word"
 FULL = "flan-jax: error: a checkpoint in /m could not be written (No space left on device)"
-SAVED = "flan-jax: stopped: asked to stop at step 7 of 9; saved /m/checkpoint_7"
+SAVED = "flan-jax: stopped: asked to stop at step 7 of 9; saved /m/7; start the same command again"
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,11 @@ SAVED = "flan-jax: stopped: asked to stop at step 7 of 9; saved /m/checkpoint_7"
     [
         ([end(0, 0), end(1, 0)], "done", ""),
         # All saved.
-        ([end(0, 75, SAVED), end(1, 75, SAVED)], "preempted", "process 0: asked to stop at step 7"),
+        (
+            [end(0, 75, SAVED), end(1, 75, SAVED)],
+            "preempted",
+            "process 0: asked to stop at step 7 of 9; saved /m/7",
+        ),
         # Told before there was anything to save: the others lose it, and say so.
         ([end(0, 1, LOST_1), end(1, -15)], "preempted", "process 1 was ended by SIGTERM"),
         # The memory's killer.
@@ -100,6 +104,7 @@ def test_the_cause_is_named(ends, kind, cause):
     verdict = endings.judge(ends)
     assert verdict.kind == kind
     assert verdict.cause.startswith(cause) and bool(cause) == bool(verdict.cause)
+    assert "start the same command" not in verdict.cause
 
 
 def test_a_line_that_begins_with_its_own_number_is_its_own():
