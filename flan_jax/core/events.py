@@ -21,7 +21,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +163,7 @@ def record(event: str, **fields: Any) -> None:
     """Adds one event: a line of its time (seconds since 1970), name and fields, JSON values."""
     with _log.lock:
         found = {"time": round(time.time(), 3), "event": event, **fields}
-        _log.waiting.append(json.dumps(found, separators=(",", ":")) + "\n")
+        _log.waiting.append(json.dumps(found, separators=(",", ":"), default=str) + "\n")
         if event != STEP and _log.writer is not None:
             _log.writer.wake()
 
@@ -271,6 +271,18 @@ def read(folder: str | os.PathLike) -> dict[int, list[dict[str, Any]]]:
     A line that is not whole, which a killed process leaves, is passed over.
     """
     return {index: _records(path) for index, path in paths(folder).items()}
+
+
+def edge(record: Mapping[str, Any]) -> tuple[str, bool] | None:
+    """Returns the phase that an event begins (True) or ends (False); None if it does neither."""
+    event = record["event"]
+    for ending, is_start in (("_start_time", True), ("_end_time", False)):
+        name = event.removesuffix(ending)
+        if name != event:
+            if name == _CUSTOM:
+                return str(record.get(f"{_CUSTOM}_type")), is_start
+            return (name, is_start) if PHASES.get(name) else None
+    return None
 
 
 def _records(path: Path) -> list[dict[str, Any]]:

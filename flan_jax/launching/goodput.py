@@ -41,9 +41,6 @@ _OF_PHASE = {
     "checkpoint_save": "save",
     "eval": "eval",
 }
-_STARTS = {f"{prefix}_start_time": name for name, prefix in events.PHASES.items() if prefix}
-_ENDS = {f"{prefix}_end_time" for prefix in events.PHASES.values() if prefix}
-_CUSTOM = "custom_badput_event"
 # A step in which the host waited for the device at least so much of the time was as fast as the
 # device allows; fewer of them than that tell nothing of how fast that is.
 _DEVICE_BOUND, _LEAST_STEPS = 0.1, 3
@@ -217,12 +214,11 @@ def step_intervals(log: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
     """
     before: Record | None = None
     for record in log:
-        event = record["event"]
-        if event == events.STEP:
+        if record["event"] == events.STEP:
             if before is not None:
                 yield before, record
             before = record
-        elif _changes(event):
+        elif _matters(record):
             before = None
 
 
@@ -231,27 +227,39 @@ def phases_open(log: Sequence[Record]) -> list[tuple[str, float]]:
 
     The innermost comes last. The log may begin in the middle of one.
     """
-    opened: list[tuple[str, float]] = []
+    state = _State()
     for record in log:
-        if name := _begun(record):
-            opened.append((name, record["time"]))
-        elif record["event"] == END:
-            opened.clear()
-        elif opened and record["event"] != events.STEP and _changes(record["event"]):
-            opened.pop()
-    return opened
+        state.follow(record)
+    return state.phases
 
 
-def _begun(record: Record) -> str | None:
-    """Returns the phase that begins with an event; None if none does."""
-    if record["event"] == f"{_CUSTOM}_start_time":
-        return str(record.get(f"{_CUSTOM}_type"))
-    return _STARTS.get(record["event"])
+def _matters(record: Record) -> bool:
+    """Returns whether a process is at something else from this event on."""
+    return record["event"] in (events.STEP, END) or events.edge(record) is not None
 
 
-def _changes(event: str) -> bool:
-    """Returns whether a process does something else from this event on."""
-    return event in _STARTS or event in _ENDS or event.startswith(_CUSTOM) or event == END
+class _State:
+    """What a process is at, by its events; some of them may be lost."""
+
+    def __init__(self):
+        self.phases: list[tuple[str, float]] = []  # and since when; the innermost comes last
+        self.step: int | None = None
+        self.in_step = False  # no phase has begun since the step did
+
+    def follow(self, record: Record) -> None:
+        """Takes the next event."""
+        if record["event"] in (events.STEP, END):
+            self.phases.clear()
+            self.in_step = record["event"] == events.STEP
+            self.step = record.get("step_count", self.step)
+        elif found := events.edge(record):
+            name, is_start = found
+            self.in_step = False
+            if is_start:
+                self.phases.append((name, record["time"]))
+            elif any(name == opened for opened, _ in self.phases):
+                while self.phases.pop()[0] != name:
+                    pass
 
 
 def _device_step_s(attempts: Sequence[Attempt]) -> float:
@@ -268,55 +276,39 @@ def _device_step_s(attempts: Sequence[Attempt]) -> float:
 def _spans(
     log: Sequence[Record], end: float, kept: int | None, device_step_s: float
 ) -> Iterator[Span]:
-    """Yields what an attempt did, from its first record to `end`.
+    """Yields what a process did in an attempt, from its first record to `end`.
 
     Args:
-        log: of process 0.
+        log: its records.
         end: of the attempt; records after it (another attempt has begun) count as of then.
         kept: steps after this one were made again later; None: all are kept.
         device_step_s: of a step that waits for nothing.
     """
-    phases: list[str] = []
-    step: int | None = None
-    in_step = False  # no phase since the step began
-    at = log[0]["time"]
+    state, at = _State(), log[0]["time"]
+    for record in (*filter(_matters, log), {"event": END, "time": end}):
+        until = min(record["time"], end)
+        if until > at:
+            waited_s = min(_waited_s(state, record, device_step_s), until - at)
+            category = STEPS if state.in_step else OTHER
+            if state.phases:
+                category = _OF_PHASE.get(state.phases[-1][0], OTHER)
+            parts = ((at, until - waited_s, category), (until - waited_s, until, DATA))
+            is_lost = kept is not None and state.step is not None and state.step > kept
+            for start, stop, name in parts:
+                if stop > start:
+                    yield Span(start, stop, LOST if is_lost else name, state.step)
+            at = until
+        state.follow(record)
 
-    def spans(until: float, record: Record | None) -> Iterator[Span]:
-        if until <= at:
-            return
-        lost = kept is not None and step is not None and step > kept
-        if phases:
-            yield Span(at, until, LOST if lost else _OF_PHASE.get(phases[-1], OTHER), step)
-            return
-        base, waited_s = (STEPS if in_step else OTHER), 0.0
-        if record is not None and record["event"] == events.STEP:
-            waited_s = float(record.get("data_s", 0.0))
-            if in_step:
-                # The step before is at work meanwhile: it was queued when the one before that
-                # ended, which is what the host waited for.
-                own_s = waited_s + record.get("dispatch_s", 0.0)
-                waited_s = min(waited_s, max(own_s - device_step_s, 0.0))
-            waited_s = min(waited_s, until - at)
-        if until - waited_s > at:
-            yield Span(at, until - waited_s, LOST if lost else base, step)
-        if waited_s:
-            yield Span(until - waited_s, until, LOST if lost else DATA, step)
 
-    for record in log:
-        event = record["event"]
-        if event != events.STEP and not _changes(event):
-            continue
-        time = min(record["time"], end)
-        yield from spans(time, record)
-        at = max(at, time)
-        if event == events.STEP:
-            step, in_step = record["step_count"], True
-        elif name := _begun(record):
-            phases.append(name)
-        elif event == END:
-            phases.clear()
-        elif phases:
-            phases.pop()
-        if event != events.STEP:
-            in_step = False
-    yield from spans(end, None)
+def _waited_s(state: _State, record: Record, device_step_s: float) -> float:
+    """Returns how long the devices had nothing to do, for want of data, before an event."""
+    if record["event"] != events.STEP or state.phases:
+        return 0.0
+    data_s = record.get("data_s", 0.0)
+    if not state.in_step:
+        return data_s
+    # The step before is at work meanwhile: it was queued when the one before that ended, which is
+    # what the host waited for.
+    own_s = data_s + record.get("dispatch_s", 0.0)
+    return min(data_s, max(own_s - device_step_s, 0.0))

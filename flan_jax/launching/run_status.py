@@ -34,6 +34,11 @@ _GENERATIONS = {
     "TPU v5e": "v5litepod", "TPU v5": "v5p", "TPU v5p": "v5p", "TPU v6 lite": "v6e",
     "TPU v6e": "v6e", "TPU7x": "tpu7x",
 }  # fmt: skip
+# Dense bfloat16, by NVIDIA's data sheets (half of what they have with sparsity); of SXM modules.
+_GPU_FLOPS = {
+    "NVIDIA A100-SXM4-40GB": 312e12, "NVIDIA A100-SXM4-80GB": 312e12,
+    "NVIDIA H100 80GB HBM3": 1979e12 / 2, "NVIDIA H200": 1979e12 / 2,
+}  # fmt: skip
 _BLOCK = 1 << 16
 _RECENT = 200  # steps that a rate is of
 # Silence is no news until it lasts so many times longer than usual, and so many seconds.
@@ -430,10 +435,11 @@ def _speed(main: Sequence[Record], facts: Record) -> dict[str, Any]:
 
 def _peak_flops(facts: Record) -> float | None:
     """Returns the most arithmetic that the devices of a run can do in a second, if known."""
-    generation = _GENERATIONS.get(facts.get("device_kind", ""))
-    if generation is None or not facts.get("num_devices"):
-        return None
-    return slices.GENERATIONS[generation].peak_flops * facts["num_devices"]
+    kind = facts.get("device_kind")
+    peak = _GPU_FLOPS.get(kind)
+    if kind in _GENERATIONS:
+        peak = slices.GENERATIONS[_GENERATIONS[kind]].peak_flops
+    return peak and facts.get("num_devices", 0) * peak
 
 
 def _stacks(folder: Path, now: float) -> dict[str, Any]:

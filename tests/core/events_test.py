@@ -29,7 +29,7 @@ def test_what_came_before_the_file_was_known_is_kept_in_order(tmp_path):
         pass
     with events.logged(tmp_path, 3):
         with events.phase("compile"):
-            events.record("note", value=1.5)
+            events.record("note", value=1.5, path=tmp_path)  # no JSON value
         events.step(7, data_s=0.25, wait_s=0.5, dispatch_s=0.123456)
     (records,) = events.read(tmp_path).values()
     assert list(events.read(tmp_path)) == [3]
@@ -82,6 +82,14 @@ def test_what_it_is_doing(tmp_path):
     with events.phase("checkpoint_save"):
         assert str(events.current()) == "writing a checkpoint, after step 12"
     assert str(events.current()) == "step 12"
+
+
+@pytest.mark.parametrize("name", events.PHASES)
+def test_a_phase_is_known_by_its_events(tmp_path, name):
+    with events.logged(tmp_path, 0), events.phase(name):
+        events.step(1, data_s=0, wait_s=0, dispatch_s=0)
+    edges = [events.edge(record) for record in events.read(tmp_path)[0]]
+    assert edges == [(name, True), None, (name, False), None]
 
 
 def test_an_unknown_phase_is_refused():

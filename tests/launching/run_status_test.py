@@ -91,7 +91,12 @@ def test_a_run_under_way(tmp_path):
     assert files.dumps(run_status.as_json(found))
 
 
-@pytest.mark.parametrize("kind", ["cpu", "NVIDIA H100 80GB HBM3", ""])
+def test_mfu_of_gpus(tmp_path):
+    facts = {"device_kind": "NVIDIA A100-SXM4-80GB", "num_devices": 2, "step_flops": 312e12}
+    assert status(tmp_path, training(**facts)).mfu == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "TPU v9", ""])
 def test_no_mfu_where_the_peak_is_unknown(tmp_path, kind):
     found = status(tmp_path, training(**{**TPUS, "device_kind": kind}))
     assert found.mfu is None and found.step_s == pytest.approx(1)
