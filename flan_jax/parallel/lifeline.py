@@ -36,6 +36,8 @@ _GRACE_S = 5.0
 _WORD_S = 5.0
 _PART_S = 2.0
 _LAST_WORDS_S = 5.0
+# When process 0 is gone, jax's client says so in many lines; the one with the name comes after.
+_JAX_SPEAKS_S = 0.2
 _AGAIN = "start the same command again to go on from the last checkpoint"
 
 
@@ -186,6 +188,8 @@ class Lifeline:
         if self._is_hub:
             rest = [p for p in self._peers.values() if p.is_open and p is not because_of]
             messages.part([peer.channel for peer in rest], _PART_S)
+        elif not because_of.is_open:
+            time.sleep(_JAX_SPEAKS_S)
         self._end(text, exit_code)
 
     def _tell_all(self, message: dict[str, object]) -> None:
