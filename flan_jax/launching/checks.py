@@ -27,6 +27,7 @@ from flan_jax.launching.plan import Command
 
 EFFORT = "quick"  # of the compiler: tells what fits, within minutes for the largest models
 _INCLUDE = re.compile(r"^\s*include\s+['\"](.+?)['\"]", re.MULTILINE)
+_ANYWHERE = re.compile(r"package:|\w+://")  # of a vocabulary that every host can read
 CompileStep = Callable[..., Report]  # (case, effort=)
 
 
@@ -48,13 +49,16 @@ def read(job: Job, name: str, *, is_remote: bool) -> tuple[dict[str, Any], list[
     """
     for here, _ in job.uploads:
         _check_includes(here)
-    train = config.bindings("train")
+    train = {name: config.bound("train", name) for name in ("model", "data", "config")}
     found = [f"configuration: {name} reads and is complete"]
     if job.slice is not None:
         found.append(_mesh(train, job))
     if is_remote:
         for macro, path in paths(train).items():
             _check_path(macro, path)
+        vocabulary = config.bound("build", "vocabulary") or "bytes"
+        if vocabulary.endswith(".model") and not _ANYWHERE.match(vocabulary):
+            _check_path("VOCABULARY", vocabulary)
         found.append(f"paths: {', '.join(paths(train))} are in buckets")
     return train, found
 

@@ -52,6 +52,12 @@ def test_a_complete_job():
     ]
 
 
+def test_settings_that_contradict_each_other_are_one_line():
+    with pytest.raises(errors.UsageError) as caught:
+        read(job(), "CHECKPOINT_PERIOD=0")
+    assert str(caught.value) == "checkpoint_period must be an integer >= 1, got 0"
+
+
 def test_slices_that_the_mesh_has_not():
     with pytest.raises(
         errors.UsageError, match=r"num_slices 1, the job 2 .*MeshShape.num_slices=2"
@@ -73,11 +79,18 @@ def test_a_batch_that_does_not_divide():
         read(job("v4-256"))
 
 
-@pytest.mark.parametrize("macro", ["STORE_DIR", "INITIAL_CHECKPOINT_PATH"])
+@pytest.mark.parametrize("macro", ["STORE_DIR", "INITIAL_CHECKPOINT_PATH", "VOCABULARY"])
 def test_a_path_that_only_this_host_has(macro):
-    with pytest.raises(errors.UsageError, match=rf"{macro} is 'here/it'.*gs://BUCKET/it"):
-        read(job(), f"{macro}=here/it")
-    read(job(), f"{macro}=here/it", is_remote=False)
+    with pytest.raises(errors.UsageError, match=rf"{macro} is 'a/b.model'.*gs://BUCKET/b.model"):
+        read(job(), f"{macro}=a/b.model")
+    read(job(), f"{macro}=a/b.model", is_remote=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["bytes", "package:mine/b.model", "gs://a/b.model", "/gcs/abc/b.model"]
+)
+def test_a_vocabulary_that_every_host_has(name):
+    read(job(), f"VOCABULARY={name}")
 
 
 def test_what_is_looked_at_in_the_buckets():
