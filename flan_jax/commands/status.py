@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Shows the status, once or until the training is finished."""
-    from flan_jax.launching import run_status
+    from flan_jax.launching import run_status, status_lines
 
     folder = Path(args.folder)
     status = run_status.read(folder, time.time())
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
             else:
                 if args.watch and sys.stdout.isatty():
                     print(_CLEAR, end="")
-                print("\n".join(run_status.shown(status, folder)))
+                print("\n".join(status_lines.shown(status, folder)))
             sys.stdout.flush()
             if not args.watch or status.health == run_status.FINISHED:
                 return

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from flan_jax.core import errors, files
-from flan_jax.launching import run_status
+from flan_jax.launching import run_status, status_lines
 from flan_jax.parallel import watchdog
 from flan_jax.training import run_folder, writers
 from tests.launching.event_logs import Log, write
@@ -77,7 +77,7 @@ def test_a_run_under_way(tmp_path):
     assert {i: (p.doing, p.since_s) for i, p in found.processes.items()} == {
         0: ("step 56", 1), 1: ("step 56", 1),
     }  # fmt: skip
-    lines = list(run_status.shown(found, tmp_path))
+    lines = list(status_lines.shown(found, tmp_path))
     assert lines == [
         f"{tmp_path}: running",
         "  progress    step 56 of 100, 12.0%, 44.0 s left",
@@ -100,7 +100,7 @@ def test_mfu_of_gpus(tmp_path):
 def test_no_mfu_where_the_peak_is_unknown(tmp_path, kind):
     found = status(tmp_path, training(**{**TPUS, "device_kind": kind}))
     assert found.mfu is None and found.step_s == pytest.approx(1)
-    assert any(line.endswith("MFU -") for line in run_status.shown(found, tmp_path))
+    assert any(line.endswith("MFU -") for line in status_lines.shown(found, tmp_path))
 
 
 @pytest.mark.parametrize(
