@@ -258,7 +258,10 @@ class Job:
         return self.step() >= since["step"] + SAVE_PERIOD * (1 + fault.delay)
 
     def close(self) -> None:
-        """Ends what is left."""
+        """Ends what is left, also what was stopped."""
+        for process in self.processes().values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self._launch.kill()
         self._launch.wait()
 
@@ -482,6 +485,7 @@ def main() -> int:
     parser.add_argument("--faults_log", type=Path, metavar="FILE", help="one line a fault")
     args = parser.parse_args()
     command_line._set_environment()  # as the processes will
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(errors.EXIT_PREEMPTED))  # not without close()
     found = measuring.machine(("flan_jax", "jax", "orbax-checkpoint"))
     with contextlib.ExitStack() as stack:
         if args.keep:
