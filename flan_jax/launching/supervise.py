@@ -97,14 +97,20 @@ def supervise(job: Supervised) -> None:
             stack.enter_context(files.locked(job.model_dir / LOGS, "launch"))
         asked = stack.enter_context(_requests())
         journal = LineFile(journal_of(job.model_dir, job.process_id))
-        stack.callback(journal.write, now=True)
+        # For all attempts: what one could not write the next one may.
+        logs = [
+            LineFile(job.model_dir / LOGS / f"process_{job.process_id + slot}.log")
+            for slot in range(job.num_processes)
+        ]
+        for file in (journal, *logs):
+            stack.callback(file.write, now=True)
         attempt = sum(r.get("event") == "attempt_start" for r in read_journal(journal.path))
         failures = 0
         while True:
             attempt += 1
             before = newest_step(job.model_dir)
             _record(journal, "attempt_start", attempt, num_processes=job.num_processes, step=before)
-            ends = _attempt(job, attempt, shares, asked, journal)
+            ends = _attempt(job, attempt, shares, asked, journal, logs)
             verdict = endings.judge(ends)
             step = newest_step(job.model_dir)
             _record(
@@ -131,7 +137,7 @@ def supervise(job: Supervised) -> None:
                 f"{'none' if step is None else step}; starting again"
                 + (f" in {wait_s:.0f} s" if wait_s else "")
             )
-            asked.wait(wait_s, journal)
+            asked.wait(wait_s, (journal, *logs))
             asked.check(step)
 
 
@@ -190,12 +196,13 @@ class _Requests:
         saved = "nothing was saved yet" if step is None else f"the newest checkpoint is step {step}"
         raise errors.PreemptedError(f"asked to stop; {saved}; start the same command again")
 
-    def wait(self, duration_s: float, journal: LineFile) -> None:
+    def wait(self, duration_s: float, written: Sequence[LineFile]) -> None:
         """Returns after that time, or when asked to stop."""
         end = time.monotonic() + duration_s
         while time.monotonic() < end and not self.signals:
             time.sleep(_POLL_S)
-            journal.write()
+            for file in written:
+                file.write()
 
 
 @contextlib.contextmanager
@@ -217,11 +224,18 @@ def _requests() -> Iterator[_Requests]:
 class _Child:
     """A process of the job, its log, and its last words."""
 
-    def __init__(self, job: Supervised, index: int, environment: dict[str, str], header: str):
+    def __init__(
+        self,
+        job: Supervised,
+        index: int,
+        environment: Mapping[str, str],
+        log: LineFile,
+        header: str,
+    ):
         self.index, self.words, self.code, self.killed = index, LastWords(), None, False
         self.time_s = math.inf  # when it ended
-        self.log = LineFile(job.model_dir / LOGS / f"process_{index}.log")
-        self.log.add(f"=== {header}: {shlex.join(job.argv)}".encode())
+        self._log = log
+        log.add(f"=== {header}: {shlex.join(job.argv)}".encode())
         self._is_shown = index == job.process_id
         self._process = subprocess.Popen(
             job.argv,
@@ -238,7 +252,7 @@ class _Child:
         with self._process.stdout as lines:
             for line in lines:
                 text = line.decode(errors="replace")
-                self.log.add(line)
+                self._log.add(line)
                 self.words.add(text)
                 if self._is_shown:
                     with contextlib.suppress(OSError):  # a terminal that is gone stops no training
@@ -249,7 +263,7 @@ class _Child:
         """Notices that it ended, writes its log."""
         if self.code is None and (code := self._process.poll()) is not None:
             self.close(code)
-        self.log.write()
+        self._log.write()
 
     def send(self, number: int) -> None:
         """Sends a signal, if it still runs."""
@@ -271,7 +285,7 @@ class _Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._reader.join(timeout=_TERMINATING_S)
-        self.log.write(now=True)
+        self._log.write(now=True)
 
     def end(self) -> End:
         """Returns how it ended."""
@@ -287,6 +301,7 @@ def _attempt(
     shares: Sequence[tuple[int, ...]],
     asked: _Requests,
     journal: LineFile,
+    logs: Sequence[LineFile],
 ) -> list[End]:
     """Starts the processes, waits until all have ended, returns how."""
     num = job.num_processes
@@ -303,7 +318,7 @@ def _attempt(
             now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
             with processes.bound_to(shares[slot]):
                 header = f"attempt {attempt}, process {index}, {now}"
-                children.append(_Child(job, index, environment, header))
+                children.append(_Child(job, index, environment, logs[slot], header))
         _wait(children, asked, journal)
     finally:
         for child in children:

@@ -291,3 +291,19 @@ def test_lines_wait_while_the_folder_cannot_be_written(tmp_path, capsys):
     lines.add(b"two")
     lines.write(now=True)
     assert Path(lines.path).read_text() == "one\ntwo\n"
+
+
+def test_what_one_attempt_could_not_log_the_next_one_does(job, tmp_path):
+    code = """
+        print("said by", attempt, flush=True)
+        logs = folder / "logs"
+        if attempt == 1:
+            logs.rename(folder / "away")
+            logs.write_text("")
+            sys.exit(75)
+        logs.unlink()
+        (folder / "away").rename(logs)
+    """
+    supervise.supervise(job(code))
+    lines = (tmp_path / "logs" / "process_0.log").read_text().splitlines()
+    assert [line for line in lines if line.startswith("said")] == ["said by 1", "said by 2"]
