@@ -77,10 +77,11 @@ mount_bucket() {
   # - implicit-dirs: folders that were copied there are seen.
   # - rename-dir-limit: a checkpoint gets its name by renaming its folder; without a hierarchical
   #   namespace a bucket does so file by file, and gcsfuse refuses unless allowed.
-  # - metadata-cache-ttl-secs: on TPU machines gcsfuse never looks again by default, and a host
-  #   would not see what others wrote.
+  # - metadata-cache: on TPU machines gcsfuse never looks again by default, elsewhere not for some
+  #   seconds, and a host would not see what others have just written.
   # - file cache: rows of a token store are read at random; each file is fetched whole, once.
   gcsfuse --implicit-dirs --rename-dir-limit=200000 --metadata-cache-ttl-secs=0 \
+    --metadata-cache-negative-ttl-secs=0 \
     --cache-dir="$ROOT/cache/$bucket" --file-cache-max-size-mb=$((free_mb / 4)) \
     --file-cache-cache-file-for-range-read "$bucket" "$point" ||
     fail "cannot mount gs://$bucket; the TPUs' service account needs roles/storage.objectUser on it"

@@ -117,7 +117,10 @@ def test_installing(fakes):
         ["<my-runs>", "</gcs/my-runs>"],
         ["<t5-data>", "</gcs/t5-data>"],
     ]
-    for option in ("--implicit-dirs", "--rename-dir-limit=200000", "--metadata-cache-ttl-secs=0"):
+    for option in (
+        "--implicit-dirs", "--rename-dir-limit=200000", "--metadata-cache-ttl-secs=0",
+        "--metadata-cache-negative-ttl-secs=0",
+    ):  # fmt: skip
         assert f"<{option}>" in mounts[0]
     assert "<mkdir> <--parents> </gcs/my-runs>" in fakes.calls("sudo")
 
