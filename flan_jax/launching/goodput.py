@@ -9,7 +9,9 @@ them did while the others waited for it is another question, see `slow_steps.py`
 
 import dataclasses
 import functools
+import math
 import statistics
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,7 +30,7 @@ CATEGORIES = {
     "init": "processes and devices finding each other",
     "preparation": "preparing the training",
     "lost": "lost: done after the checkpoint that a later attempt began from",
-    "down": "down: between two attempts",
+    "down": "down: from the last sign of life of an attempt to the next one",
     "other": "other",
 }
 STEPS, DATA, LOST, DOWN, OTHER = "steps", "data_wait", "lost", "down", "other"
@@ -44,6 +46,8 @@ _OF_PHASE = {
 # A step in which the host waited for the device at least so much of the time was as fast as the
 # device allows; fewer of them than that tell nothing of how fast that is.
 _DEVICE_BOUND, _LEAST_STEPS = 0.1, 3
+_MOST_AHEAD = 3  # steps that a process begins before it waits for another one's first
+_ENDING_WIDTH = 80  # of a table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,13 +114,14 @@ def account(attempts: Sequence[Attempt]) -> Account:
         kept = min(later, default=None)
         if spans and attempt.start > spans[-1].end:
             spans.append(Span(spans[-1].end, attempt.start, DOWN, spans[-1].step))
-        spans.extend(_spans(attempt.main, attempt.end, kept, device_step_s))
+        telling = _telling(attempt)
+        spans.extend(_spans(telling, attempt.end, kept, device_step_s))
         steps = attempt.steps
+        begun = _first_step_time(telling)
         recovery_s = None
-        if steps and trained_until is not None:
-            begun = next(r["time"] for r in attempt.main if r["event"] == events.STEP)
-            recovery_s = max(begun - trained_until, 0.0)
-        if steps:
+        if begun < math.inf:
+            if trained_until is not None:
+                recovery_s = max(begun - trained_until, 0.0)
             trained_until = attempt.end
         num_lost = 0 if kept is None else len({step for step in steps if step > kept})
         made.append(
@@ -183,7 +188,7 @@ def shown(found: Account) -> Iterator[str]:
                 duration(one.attempt.end - one.attempt.start),
                 "" if one.recovery_s is None else duration(one.recovery_s),
                 str(one.num_lost) if one.num_lost else "",
-                one.attempt.ending,
+                textwrap.shorten(one.attempt.ending, _ENDING_WIDTH, placeholder=" …"),
             )
         )
     yield from aligned(table, right=[0, 1, 2, 3, 4, 5])
@@ -260,6 +265,25 @@ class _State:
             elif any(name == opened for opened, _ in self.phases):
                 while self.phases.pop()[0] != name:
                     pass
+
+
+def _telling(attempt: Attempt) -> Sequence[Record]:
+    """Returns the events that tell for all: process 0's, but before it those of who came last.
+
+    The first steps of an attempt end when the last process has begun its first; until then process
+    0 waits for what that one is at, which may be compiling for longer.
+    """
+    main = attempt.main
+    begun = {index: _first_step_time(log) for index, log in attempt.logs.items()}
+    if len(attempt.steps) > _MOST_AHEAD:  # so all have begun, also who could not write that
+        begun = {index: time for index, time in begun.items() if time < math.inf}
+    last = max(begun, key=begun.get, default=min(attempt.logs))
+    before = [record for record in attempt.logs[last] if record["time"] <= begun[last]]
+    return [main[0], *before, *(record for record in main if record["time"] > begun[last])]
+
+
+def _first_step_time(log: Sequence[Record]) -> float:
+    return next((record["time"] for record in log if record["event"] == events.STEP), math.inf)
 
 
 def _device_step_s(attempts: Sequence[Attempt]) -> float:

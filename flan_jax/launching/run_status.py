@@ -105,14 +105,14 @@ def read(folder: Path, now: float) -> Status:
     health, why = _health(sessions, processes, notes, latest, now)
     if health == WAITING:
         processes = {}  # what is known is of the attempt before
-    facts = next((record for record in main if record["event"] == BEGUN), {})
+    begun = next((record for record in main if record["event"] == BEGUN), {})
     checkpoint_step = supervise.newest_step(folder)
     logged, evaluated = _metrics(folder / METRICS_FILE)
     return Status(
         health=health,
         why=why,
-        **_progress(folder, main, facts, is_running=health == RUNNING),
-        **_speed(main, facts),
+        **_progress(folder, main, begun, checkpoint_step, is_running=health == RUNNING),
+        **_speed(main, begun),
         tokens_per_s=logged.get("tokens_per_s"),
         loss=logged.get("loss"),
         learning_rate=logged.get("learning_rate"),
@@ -333,11 +333,16 @@ def _patience_s(session: Sequence[Record]) -> float:
 
 
 def _progress(
-    folder: Path, main: Sequence[Record], facts: Record, *, is_running: bool
+    folder: Path,
+    main: Sequence[Record],
+    begun: Record,
+    checkpoint_step: int | None,
+    *,
+    is_running: bool,
 ) -> dict[str, Any]:
     steps = [record for record in main if record["event"] == events.STEP]
-    last_step = facts.get("last_step")
-    step = steps[-1]["step_count"] if steps else facts.get("first_step")
+    step = steps[-1]["step_count"] if steps else begun.get("first_step", checkpoint_step)
+    last_step = (begun or _begun_before(folder)).get("last_step")
     found: dict[str, Any] = {"step": step, "last_step": last_step}
     if step is None or last_step is None:
         return found
@@ -345,12 +350,20 @@ def _progress(
     with contextlib.suppress(OSError, errors.DataError, KeyError, TypeError):
         offset = int(files.read_json(folder / SETTINGS_FILE)["config"]["step_offset"])
     found["progress"] = (step - offset) / max(last_step - offset, 1)
-    steps = [step for step in steps if step["step_count"] > facts.get("first_step", 0) + _FILLING]
+    steps = [step for step in steps if step["step_count"] > begun.get("first_step", 0) + _FILLING]
     if is_running and len(steps) > 1:
         took_s = steps[-1]["time"] - steps[0]["time"]
         made = max(steps[-1]["step_count"] - steps[0]["step_count"], 1)
         found["left_s"] = (last_step - step) * took_s / made
     return found
+
+
+def _begun_before(folder: Path) -> Record:
+    """Returns what the latest attempt that came to its steps said of them; {} if none did."""
+    for line in _backward(events.paths(folder).get(0, folder / events.EVENTS_FOLDER / "none")):
+        if BEGUN.encode() in line and (record := _parsed(line)):
+            return record
+    return {}
 
 
 def _speed(main: Sequence[Record], facts: Record) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flan_jax.core.tables import aligned
 from flan_jax.launching.goodput import duration
-from flan_jax.launching.run_status import Status
+from flan_jax.launching.run_status import RUNNING, SILENT, Status
 
 _MOST_SCORES = 6
 
@@ -48,13 +48,14 @@ def _rows(status: Status) -> Iterator[tuple[str, str]]:
     yield "checkpoint", checkpoint
     ended = f"; the last that ended: {status.last_ending}" if status.last_ending else ""
     yield "attempts", f"{status.num_attempts}{ended}" if status.num_attempts else ""
+    at = "at" if status.health in (RUNNING, SILENT) else "was at"
     alike: dict[str, list[int]] = {}
     for index, process in status.processes.items():
         alike.setdefault(process.doing, []).append(index)
     for number, (doing, indices) in enumerate(alike.items()):
         since_s = max(status.processes[index].since_s for index in indices)
         who = "" if len(status.processes) == 1 else f"process {_ranges(indices)}: "
-        yield "" if number else "at", f"{who}{doing}, since {duration(since_s)}"
+        yield "" if number else at, f"{who}{doing}, since {duration(since_s)}"
     if status.stacks is not None:
         yield "stacks", f"{status.stacks}, {duration(status.stacks_age_s or 0.0)} ago"
 

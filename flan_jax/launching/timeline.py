@@ -2,15 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The picture of a run's time: its shares, what each process did when, and how far the run got.
 
-Below a bar of shares, one lane a process, and a line of steps over the same time: it falls back
-where an attempt began from a checkpoint before the last step made. Colors are Okabe and Ito's,
-with greys and violets for what happens before the first step.
+Below a bar of shares, a lane for the run and one for each process, and a line of steps over the
+same time: it falls back where an attempt began from a checkpoint before the last step made. Colors
+are Okabe and Ito's, with greys and violets for what happens before the first step.
 """
 
 import datetime
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib import figure as mpl_figure
@@ -89,7 +89,10 @@ def stretches(
 def _draw(account: Account) -> mpl_figure.Figure:
     names = [name for name, seconds in account.seconds.items() if seconds > 0]
     processes = sorted({index for one in account.attempts for index in one.attempt.logs})
-    lanes = processes[:_MOST_LANES]
+    # The run, as it is accounted for, and its processes if they are several.
+    shown = processes[:_MOST_LANES] if len(processes) > 1 else []
+    lanes = {"run": account.spans}
+    lanes |= {f"process {index}": list(lane(account, index)) for index in shown}
     rows = math.ceil(len(names) / 4)
     # Inches from the top: heading, shares, legend, lanes, steps, the axis of time.
     shares_at, legend_at = 0.78, 1.18
@@ -117,9 +120,9 @@ def _draw(account: Account) -> mpl_figure.Figure:
     _draw_lanes(upper, account, lanes, unit_s)
     _draw_steps(lower, account, unit_s)
     lower.set_xlabel(f"{unit} since the first start", size=9, loc="left")
-    if len(processes) > len(lanes):
+    if len(processes) > _MOST_LANES:
         drawn.text(
-            1 - _RIGHT / _WIDTH, 0.1 / height, f"{len(lanes)} of {len(processes)} processes shown",
+            1 - _RIGHT / _WIDTH, 0.1 / height, f"{len(shown)} of {len(processes)} processes shown",
             size=8, color=MUTED, ha="right",
         )  # fmt: skip
     return drawn
@@ -172,19 +175,16 @@ def _draw_legend(drawn, account: Account, names: Sequence[str], at: float, heigh
         drawn.text((x + 0.22) / _WIDTH, y / height, text, size=8.5, va="center_baseline")
 
 
-def _draw_lanes(ax, account: Account, processes: Sequence[int], unit_s: float) -> None:
+def _draw_lanes(ax, account: Account, lanes: Mapping[str, Sequence[Span]], unit_s: float) -> None:
     start, wall_s = account.spans[0].start, account.wall_s
-    for row, process in enumerate(processes):
-        own = list(lane(account, process))
-        if row == 0:  # it tells for the run, so it has the time between attempts too
-            own = list(account.spans)
+    for row, own in enumerate(lanes.values()):
         bars: dict[str, list[tuple[float, float]]] = {}
         for at, seconds, category in stretches(own, start, wall_s):
             bars.setdefault(category, []).append((at / unit_s, seconds / unit_s))
         for category, places in bars.items():
             ax.broken_barh(places, (row - 0.42, 0.84), facecolor=COLORS[category], linewidth=0)
-    ax.set_ylim(len(processes) - 0.5, -0.5)
-    ax.set_yticks(range(len(processes)), [f"process {index}" for index in processes], size=8.5)
+    ax.set_ylim(len(lanes) - 0.5, -0.5)
+    ax.set_yticks(range(len(lanes)), list(lanes), size=8.5)
     ax.set_xlim(0, wall_s / unit_s)
     ax.tick_params(length=0, labelbottom=False, labelcolor=MUTED)
     for side in ("top", "right", "left", "bottom"):
@@ -209,6 +209,7 @@ def _draw_steps(ax, account: Account, unit_s: float) -> None:
     start = account.spans[0].start
     saved: list[tuple[float, int]] = []
     faults: list[tuple[float, int]] = []
+    reached = 0
     for one in account.attempts:
         line = [
             ((record["time"] - start) / unit_s, record["step_count"])
@@ -224,15 +225,16 @@ def _draw_steps(ax, account: Account, unit_s: float) -> None:
             if part:
                 ax.plot(*zip(*part, strict=True), color=color, linewidth=1.8)
         saved += [((t - start) / unit_s, step) for t, step in checkpoints(one.attempt.main)]
+        reached = reached if one.last_step is None else one.last_step
         if not one.attempt.is_well and not one.attempt.is_last:
-            faults.append(((one.attempt.end - start) / unit_s, one.last_step or 0))
+            faults.append(((one.attempt.end - start) / unit_s, reached))
     for points, style in (
         (saved, dict(marker="o", s=14, facecolor=PAPER, edgecolor=INK, label="checkpoint")),
         (faults, dict(marker="X", s=36, facecolor=INK, edgecolor=PAPER, label="ended by a fault")),
     ):
         if points:
             style["s"] *= max(min(1.0, _MANY / len(points)), 0.4)
-            ax.scatter(*zip(*points, strict=True), zorder=3, linewidth=0.7, **style)
+            ax.scatter(*zip(*points, strict=True), zorder=3, linewidth=0.7, clip_on=False, **style)
     if saved or faults:
         ax.legend(loc="upper left", frameon=False, fontsize=8, handletextpad=0.2, borderpad=0)
     ax.set_ylim(bottom=0)

@@ -97,7 +97,7 @@ def test_what_a_killed_attempt_did_after_its_last_checkpoint_is_lost():
     log.phase(11.5, 12.5, "eval")  # at step 4: lost with it
     other = Log(1).start(0.1).step(5, 1).step(13, 4)  # the last sign of life
     log.start(20).phase(20, 24, "compile").begun(24, 2)
-    other.start(20.1)
+    other.start(20.1).step(24, 3)
     for step in range(3, 6):
         log.step(24 + 2 * (step - 3), step)
     log.end(30, 0)
@@ -148,7 +148,7 @@ def test_what_is_under_way_is_not_lost_yet():
 def test_attempts_that_overlap_are_cut_at_the_start_of_the_next():
     log = Log().start(0).begun(0, 0).step(0, 1)
     straggler = Log(1).start(0).begun(0, 0).step(0, 1).end(9, 1)  # still writes in the next one
-    log.start(6).begun(6, 0).step(6, 1).end(10, 0)
+    log.start(6).begun(6, 0).step(6, 1).step(7, 2).step(8, 3).step(9, 4).end(10, 0)
     straggler.start(9.5).end(10, 0)
     found = account(log, straggler)
     assert found.wall_s == 10
@@ -164,6 +164,30 @@ def test_a_clock_that_is_set_back_takes_no_time():
     found = account(log)
     assert found.wall_s == 10
     assert seconds(found) == {"steps": 4 + 0 + 2 + 2, "other": 2}
+
+
+def test_waiting_for_the_last_process_to_begin_is_what_that_one_does():
+    log = Log().start(0).phase(0, 1, "tpu_init").phase(1, 4, "compile").begun(4, 0)
+    log.step(4, 1).step(4, 2).step(4, 3)
+    other = Log(1).start(0.5).phase(0.5, 1, "tpu_init").phase(2, 12, "compile").step(12, 1)
+    # Its compiling has ended and both make steps.
+    for step in range(4, 7):
+        log.step(2 * step + 5, step)
+        other.step(2 * step + 5, step)
+    log.end(20, 0)
+    other.end(20, 0)
+    third = Log(2).start(0)  # what it did was lost
+    assert seconds(account(log, other, third)) == {
+        "init": 0.5, "compile": 10, "other": 0.5 + 1, "steps": 8,
+    }  # fmt: skip
+    log.records = [*Log().start(-10).step(-9, 1).end(-5, 1).records, *log.records]
+    assert account(log, other, third).attempts[1].recovery_s == 12 + 5
+
+
+def test_who_never_begins_tells_for_the_attempt():
+    log = Log().start(0).phase(0, 4, "compile").begun(4, 0).step(4, 1).step(4, 2).end(60, 1)
+    other = Log(1).start(0).enter(0, "compile").add(60, "hang")
+    assert seconds(account(log, other)) == {"compile": 60}
 
 
 def test_lost_lines_do_no_lasting_harm():

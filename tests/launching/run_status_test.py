@@ -208,6 +208,14 @@ def test_only_the_current_attempt_counts(tmp_path):
     assert (found.step, found.last_step) == (34, 100)
 
 
+def test_until_the_first_step_of_an_attempt_it_is_where_the_checkpoint_is(tmp_path):
+    (tmp_path / "checkpoint_3").mkdir()
+    log = training().start(NOW).enter(NOW, "compile")
+    found = status(tmp_path, log, now=NOW + 5)
+    assert (found.step, found.last_step, found.progress) == (3, 100, 0.03)
+    assert found.left_s is None and found.step_s is None and found.num_attempts == 2
+
+
 def test_long_files_are_read_from_their_end(tmp_path):
     log = training(0, range(1, 3001))
     found = status(tmp_path, log)  # many blocks
