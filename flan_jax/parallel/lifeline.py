@@ -10,7 +10,8 @@ network is gone. Process 0 tells the others who it was, and all end with exit co
 would let them wait for each other, in a collective that never ends.
 
 A process that says goodbye with a failure gave its own reason; the others get some seconds to end
-by themselves, as they do where they fail together (`hosts.all_or_none`).
+by themselves, as they do where they fail together (`hosts.all_or_none`). One that was asked to stop
+has saved, as the others still may; they are let write their checkpoint.
 """
 
 import atexit
@@ -32,7 +33,9 @@ from flan_jax.parallel.messages import Channel
 TIMEOUT_VARIABLE = "FLAN_JAX_SILENCE_TIMEOUT_S"
 _BEAT_S = 1.0
 _AWAY_BEATS = 5  # a pause of the watch this long was this process's own
-_GRACE_S = 5.0
+_GRACE_S = 5.0  # for this process to fail too, after another did
+_GONE_GRACE_S = 1.0  # where that one did not wait for this one, as jax does
+_STOP_GRACE_S = 30.0  # to stop too, once this process's checkpoint is written
 _WORD_S = 5.0
 _PART_S = 2.0
 _LAST_WORDS_S = 5.0
@@ -74,11 +77,11 @@ class Lifeline:
         silence_timeout_s: float,
         end: Callable[[str, int], None],
         doing: Callable[[], str],
-        grace_s: float = _GRACE_S,
+        is_saving: Callable[[], bool],
     ):
         num = len(host_names)
         self._is_hub, self._end, self._doing = process_id == 0, end, doing
-        self._timeout_s, self._grace_s = silence_timeout_s, grace_s
+        self._timeout_s, self._is_saving = silence_timeout_s, is_saving
         self._beat_s = min(_BEAT_S, silence_timeout_s / _AWAY_BEATS)
         now = time.monotonic()
         self._peers = {
@@ -169,11 +172,18 @@ class Lifeline:
                     f"gone{peer.at}; {_AGAIN}"
                 ), errors.EXIT_FAILED
         elif peer.exit_code and self._exit_code is None:
-            if now - peer.left >= (0 if self._is_awaited else self._grace_s):
-                return self._departure(peer)
+            return self._departure(peer, now)
         return None
 
-    def _departure(self, peer: _Peer) -> tuple[str, int]:
+    def _departure(self, peer: _Peer, now: float) -> tuple[str, int] | None:
+        """Returns the same of a peer that said goodbye with a failure, or asked to stop."""
+        grace_s = _GRACE_S if peer.is_open else _GONE_GRACE_S
+        if peer.exit_code == errors.EXIT_PREEMPTED:
+            grace_s = _STOP_GRACE_S
+            if self._is_saving():
+                peer.left = now
+        if now - peer.left < grace_s and not self._is_awaited:
+            return None
         if peer.exit_code == errors.EXIT_PREEMPTED:
             return f"{peer.name} was asked to stop; {_AGAIN}", peer.exit_code
         return (
@@ -225,6 +235,7 @@ def start(
         silence_timeout_s=silence_timeout_s,
         end=_end,
         doing=_doing,
+        is_saving=lambda: events.current().phase == "checkpoint_save",
     )
     atexit.register(_goodbye_at_exit)
 

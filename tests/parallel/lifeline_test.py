@@ -22,11 +22,11 @@ from tests import host_processes
 class Job:
     """The lifelines of several processes, in this one; `ended` has (process, text, exit code)."""
 
-    def __init__(self, num, silence_timeout_s=30.0, grace_s=30.0, without=()):
+    def __init__(self, num, silence_timeout_s=30.0, without=()):
         pairs = {i: socket.socketpair() for i in range(1, num)}
         self.ends = {i: Channel(theirs) for i, (_, theirs) in pairs.items()}
         self.hub_ends = {i: Channel(ours) for i, (ours, _) in pairs.items()}
-        self.ended = queue.Queue()
+        self.ended, self.is_saving = queue.Queue(), False
         channels = {0: self.hub_ends} | {i: {0: end} for i, end in self.ends.items()}
         self.lifelines = {
             index: Lifeline(
@@ -34,8 +34,8 @@ class Job:
                 host_names=[f"h{i}" for i in range(num)],
                 channels=channels[index],
                 silence_timeout_s=silence_timeout_s,
-                grace_s=grace_s,
                 doing=lambda index=index: f"step {index}",
+                is_saving=lambda: self.is_saving,
                 end=lambda text, code, index=index: self._end(index, text, code),
             )
             for index in channels
@@ -141,15 +141,36 @@ def test_who_is_done_is_not_lost(left):
                                  "again to go on from the last checkpoint", errors.EXIT_PREEMPTED)),
     ],
 )  # fmt: skip
-def test_after_a_failure_of_one_the_others_get_some_time(code, want):
-    with job(3, silence_timeout_s=1.0, grace_s=0.5) as processes:
+def test_after_a_failure_of_one_the_others_get_some_time(monkeypatch, code, want):
+    for name in ("_GRACE_S", "_STOP_GRACE_S"):
+        monkeypatch.setattr(lifeline, name, 0.5)
+    with job(3, silence_timeout_s=1.0) as processes:
         start = time.monotonic()
         processes.lifelines[1].goodbye(code)
-        processes.leave(1)
         found = processes.result(3)
         assert time.monotonic() - start >= 0.5
         # It has said itself why it failed; it just goes.
         assert found == {0: want, 1: ("", code), 2: want}
+
+
+def test_who_did_not_wait_for_the_others_is_soon_told(monkeypatch):
+    monkeypatch.setattr(lifeline, "_GONE_GRACE_S", 0.1)
+    with job(2, silence_timeout_s=1.0, without=[1]) as processes:
+        processes.ends[1].send({"bye": errors.EXIT_FAILED})
+        processes.leave(1)
+        assert processes.result(1)[0][0].endswith("exit code 1; its own message says why")
+
+
+def test_who_is_asked_to_stop_writes_its_checkpoint_first(monkeypatch):
+    monkeypatch.setattr(lifeline, "_STOP_GRACE_S", 0.1)
+    with job(2, silence_timeout_s=0.5, without=[1]) as processes:
+        processes.is_saving = True
+        processes.ends[1].send({"bye": errors.EXIT_PREEMPTED})
+        processes.leave(1)
+        time.sleep(0.6)
+        assert processes.ended.empty()
+        processes.is_saving = False
+        assert processes.result(1)[0][1] == errors.EXIT_PREEMPTED
 
 
 def test_who_waits_for_a_word_gets_it_at_once():
