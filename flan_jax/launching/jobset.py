@@ -41,8 +41,10 @@ _LOCKED_MEMORY_KIB = 68719476736
 _MOUNT_OPTIONS = (
     "implicit-dirs",  # folders that were uploaded as objects
     "rename-dir-limit=200000",  # a checkpoint is renamed when it is whole
-    # On TPU machines it would never look again, and a host not see what others wrote.
+    # On TPU machines it would never look again, elsewhere not for some seconds, and a host not see
+    # what others wrote.
     "metadata-cache:ttl-secs:0",
+    "metadata-cache:negative-ttl-secs:0",
 )
 _CACHE = "16Gi"  # of a bucket, in memory; the smallest host has 48 GB (v5e with one chip)
 
