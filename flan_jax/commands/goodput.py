@@ -32,12 +32,15 @@ def run(args: argparse.Namespace) -> None:
         files.check_file(args.json, "--json")
     from flan_jax.launching import attempts, goodput, slow_steps, timeline
 
-    found = attempts.read(Path(args.folder))
+    folder = Path(args.folder)
+    found = attempts.read(folder)
     files.check_folder(out, "--out")
     account = goodput.account(found)
     steps, hosts = slow_steps.slow_steps(found), slow_steps.slow_hosts(found)
     for line in goodput.shown(account):
         print(line)
+    if num := attempts.num_without_log(folder, found):
+        print(f"{num} more ended before their processes had met; their time is in 'down'")
     for line in slow_steps.shown(steps, hosts):
         print(line)
     if args.json:

@@ -94,6 +94,18 @@ def read(folder: Path) -> list[Attempt]:
     return attempts(logs, supervise.read_journal(supervise.journal_of(folder)))
 
 
+def num_without_log(folder: Path, found: Sequence[Attempt]) -> int:
+    """Returns how many attempts a supervisor made that ended before they had an event log."""
+    num, start = 0, None
+    for note in supervise.read_journal(supervise.journal_of(folder)):
+        if note.get("event") == "attempt_start":
+            start = note["time"]  # the one before may have no end: its supervisor was killed
+        elif note.get("event") == "attempt_end" and start is not None:
+            num += not any(start <= attempt.start <= note["time"] for attempt in found)
+            start = None
+    return num
+
+
 def attempts(logs: Mapping[int, Sequence[Record]], notes: Sequence[Record] = ()) -> list[Attempt]:
     """Returns the attempts that event logs tell of.
 

@@ -76,6 +76,17 @@ def test_a_folder_is_read_with_its_journal(tmp_path):
     assert sorted(attempt.logs) == [0, 1] and attempt.ending == "crashed: the disk is full"
 
 
+def test_attempts_that_left_no_log_are_counted(tmp_path):
+    write(tmp_path, Log().start(11).end(12, 1).start(51))
+    edges = [(10, "start"), (15, "end"), (20, "start"), (25, "end"), (30, "start"), (35, "end"),
+             (40, "start"), (50, "start"), (55, "end")]  # fmt: skip
+    notes = [{"time": time, "event": f"attempt_{edge}"} for time, edge in edges]
+    (tmp_path / "launch.jsonl").write_text("".join(files.dumps(note) + "\n" for note in notes))
+    assert attempts.num_without_log(tmp_path, attempts.read(tmp_path)) == 2
+    (tmp_path / "launch.jsonl").unlink()
+    assert attempts.num_without_log(tmp_path, attempts.read(tmp_path)) == 0
+
+
 def test_a_folder_without_events_is_refused(tmp_path):
     (tmp_path / "events").mkdir()
     (tmp_path / "events" / "process_00000.jsonl").write_text('{"time": 1, "ev')
