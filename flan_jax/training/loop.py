@@ -164,7 +164,7 @@ def train(
             mesh=mesh,
             iterator=iterator,
             checkpoints=checkpoints,
-            writer=stack.enter_context(MetricWriter(config.model_dir, resume_step=resume_step))
+            writer=MetricWriter(config.model_dir, resume_step=resume_step)
             if hosts.is_first()
             else None,
             guard=stack.enter_context(PreemptionGuard()),

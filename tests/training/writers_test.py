@@ -3,10 +3,12 @@
 """Metrics files: whole lines, no repeats after a restart, TensorBoard events, no TensorFlow."""
 
 import json
+import os
 import resource
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tensorboard.compat.proto import event_pb2
@@ -16,15 +18,15 @@ from flan_jax.training.writers import MetricWriter, read_metrics
 
 
 def write(folder, steps, resume_step=0):
-    with MetricWriter(folder, resume_step=resume_step) as writer:
-        for step in steps:
-            writer.write(step, "train", {"loss": 1.0 / step, "member_loss": {"a:b": 2.0}})
+    writer = MetricWriter(folder, resume_step=resume_step)
+    for step in steps:
+        writer.write(step, "train", {"loss": 1.0 / step, "member_loss": {"a:b": 2.0}})
 
 
 def test_records_come_back(tmp_path):
-    with MetricWriter(tmp_path) as writer:
-        writer.write(5, "train", {"loss": 1.5, "member_loss": {"a": 2.0}, "bad": float("nan")})
-        writer.write(5, "eval", {"exact_match": 7})
+    writer = MetricWriter(tmp_path)
+    writer.write(5, "train", {"loss": 1.5, "member_loss": {"a": 2.0}, "bad": float("nan")})
+    writer.write(5, "eval", {"exact_match": 7})
     train, evaluation = read_metrics(tmp_path)
     assert train.pop("time_s") > 0
     assert train == {
@@ -32,6 +34,13 @@ def test_records_come_back(tmp_path):
     }  # fmt: skip
     assert evaluation["kind"] == "eval" and evaluation["exact_match"] == 7
     assert read_metrics(tmp_path / "nowhere") == []
+
+
+def test_no_file_stays_open_between_writes(tmp_path):
+    writer = MetricWriter(tmp_path)
+    writer.write(5, "train", {"loss": 1.5})
+    opened = [os.path.realpath(path) for path in Path("/proc/self/fd").iterdir()]
+    assert not [path for path in opened if path.startswith(str(tmp_path))]
 
 
 def test_resuming_drops_what_will_be_written_again(tmp_path):
@@ -86,8 +95,8 @@ def test_writing_metrics_imports_no_tensorflow(tmp_path):
     code = (
         "import sys\n"
         "from flan_jax.training.writers import MetricWriter\n"
-        f"with MetricWriter({str(tmp_path)!r}) as writer:\n"
-        "    writer.write(1, 'train', {'loss': 1.0})\n"
+        f"writer = MetricWriter({str(tmp_path)!r})\n"
+        "writer.write(1, 'train', {'loss': 1.0})\n"
         "sys.exit('tensorflow' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -99,8 +108,9 @@ def test_a_full_disk_is_one_line_and_what_was_written_stays(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(FlanError, match=r"metrics of step 2 .*\(File too large\); free space"):
-            with MetricWriter(tmp_path, resume_step=1) as writer:
-                writer.write(2, "train", {"member_loss": {str(i): 1.0 for i in range(1000)}})
+            MetricWriter(tmp_path, resume_step=1).write(
+                2, "train", {"member_loss": {str(i): 1.0 for i in range(1000)}}
+            )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     write(tmp_path, [2], resume_step=1)
