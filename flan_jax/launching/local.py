@@ -7,7 +7,6 @@ is made of: on the CPU they rehearse it.
 """
 
 import argparse
-import os
 import re
 import socket
 import time
@@ -139,7 +138,7 @@ def _folder(job: Job) -> Path:
                 f"{bucket} {MOUNTS}/{bucket}), or name plain folders"
             )
     files.check_folder(job.model_dir, "MODEL_DIR")
-    return Path(os.path.abspath(job.model_dir))
+    return Path(job.model_dir)
 
 
 def _variables(job: Job) -> tuple[str, ...]:
