@@ -81,6 +81,7 @@ def test_a_training_asks_them_on_its_mesh(tmp_path):
             assert line == same
 
 
+@pytest.mark.large  # two starts of two processes
 def test_a_training_of_two_processes_asks_them(tmp_path):
     data = toy_benchmarks.write(tmp_path / "data")
     assert main.main(["build", *bindings(tmp_path)]) == 0

@@ -128,6 +128,7 @@ def wait_for(process: subprocess.Popen, condition) -> bool:
     return True
 
 
+@pytest.mark.large  # four starts
 def test_killed_while_it_starts_saves_and_evaluates(runs):
     folder = runs.root / "phases"
 
@@ -183,6 +184,7 @@ def test_a_full_disk_is_one_line_and_costs_only_the_new_checkpoint(runs):
     runs.assert_same("full", "whole")
 
 
+@pytest.mark.large  # two starts; what refuses it is tested in training/interruption_test.py too
 def test_a_second_process_in_the_folder_is_refused(runs):
     first = runs.start("shared")
     assert wait_for(first, lambda: "parameters, mesh" in runs.log("shared"))

@@ -36,7 +36,7 @@ def check(jobs, alone, rules, count, num_model):
     np.testing.assert_allclose(jobs.losses(name), alone, rtol=2e-6)
 
 
-@pytest.mark.slow  # two Python processes that import jax and train: 15 s
+@pytest.mark.large  # two Python processes that import jax and train
 def test_tensor_parallel_over_two_processes(jobs, alone):
     check(jobs, alone, "tensor", count=2, num_model=2)
 
