@@ -171,7 +171,7 @@ class Lifeline:
                     f"({TIMEOUT_VARIABLE}): it was stopped, its machine hangs, or the network is "
                     f"gone{peer.at}; {_AGAIN}"
                 ), errors.EXIT_FAILED
-        elif peer.exit_code and self._exit_code is None:
+        elif peer.exit_code and not self._exit_code:
             return self._departure(peer, now)
         return None
 
@@ -280,7 +280,7 @@ def _end(text: str, exit_code: int) -> None:
         if text:
             kind = "stopped" if exit_code == errors.EXIT_PREEMPTED else "error"
             say(f"flan-jax: {kind}: {text}")
-        events.record("job_end_time", exit=exit_code)
+        events.ended(exit_code, text)
         events.close()
         sys.stdout.flush()
         sys.stderr.flush()

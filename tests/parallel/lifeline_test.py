@@ -153,9 +153,12 @@ def test_after_a_failure_of_one_the_others_get_some_time(monkeypatch, code, want
         assert found == {0: want, 1: ("", code), 2: want}
 
 
-def test_who_did_not_wait_for_the_others_is_soon_told(monkeypatch):
+@pytest.mark.parametrize("is_done", [False, True])
+def test_who_did_not_wait_for_the_others_is_soon_told(monkeypatch, is_done):
     monkeypatch.setattr(lifeline, "_GONE_GRACE_S", 0.1)
     with job(2, silence_timeout_s=1.0, without=[1]) as processes:
+        if is_done:  # and waits, as jax does
+            processes.lifelines[0].goodbye(errors.EXIT_OK)
         processes.ends[1].send({"bye": errors.EXIT_FAILED})
         processes.leave(1)
         assert processes.result(1)[0][0].endswith("exit code 1; its own message says why")
