@@ -49,6 +49,7 @@ _PERIOD_S = 1.0  # between two writes in which nothing but steps happened
 # writer spends at most one part in so many of its time on writing steps.
 _WRITING_PARTS = 20
 _INTERRUPTED = 130  # the exit code that shells have for Ctrl-C
+_WHY_LENGTH = 400  # letters of why a job ended
 _CLOSE_S = 5.0  # how long the end waits for a disk
 # For people, of what a process is at.
 _WORDS = {
@@ -242,19 +243,26 @@ def close() -> None:
         _log.reset()
 
 
+def ended(exit_code: int, why: str = "") -> None:
+    """Says that the job ends with this exit code, and why; the log's last line."""
+    reason = {"why": why.strip().partition("\n")[0][:_WHY_LENGTH]} if why else {}
+    record("job_end_time", exit=exit_code, **reason)
+
+
 @contextlib.contextmanager
 def logged(folder: str | os.PathLike, process_index: int) -> Iterator[None]:
     """Keeps the log of the block in a run's folder, with the exit code that the block ends with."""
     open_log(folder, process_index)
-    code = errors.EXIT_OK
+    code, why = errors.EXIT_OK, ""
     try:
         yield
     except BaseException as error:
         otherwise = _INTERRUPTED if isinstance(error, KeyboardInterrupt) else errors.EXIT_FAILED
         code = getattr(error, "exit_code", otherwise)
+        why = str(error) or type(error).__name__
         raise
     finally:
-        record("job_end_time", exit=code)
+        ended(code, why)
         close()
 
 

@@ -63,12 +63,13 @@ class Attempt:
             for record in log:
                 if record["event"] == HANG:
                     return f"process {index} hung: {record.get('doing', '')}"
+        if told := why(self.logs):
+            return told
         killed = [index for index, code in codes.items() if code is None]
         if len(killed) == len(codes):
             return "no end yet, or killed" if self.is_last else "killed"
         if killed:
             return f"died: process {_listed(killed)}"
-        # What one process fails of, the others end with an error of their own; so take the rarer.
         code = max(codes.values(), key=lambda code: (code != errors.EXIT_PREEMPTED, code))
         return errors.EXIT_CODES.get(code, f"exit code {code}").partition(":")[0]
 
@@ -140,6 +141,19 @@ def attempts(logs: Mapping[int, Sequence[Record]], notes: Sequence[Record] = ())
             )
         )
     return made
+
+
+def why(logs: Mapping[int, Sequence[Record]]) -> str:
+    """Returns why a job ended, by the first of its processes that said so; "" if none did."""
+    ends = [(r, index) for index, log in logs.items() for r in log if r["event"] == END]
+    # Who is asked to stop is seldom the cause where another one fails.
+    ends.sort(key=lambda end: (end[0].get("exit") == errors.EXIT_PREEMPTED, end[0]["time"]))
+    for end, index in ends:
+        if end.get("why"):
+            # What to do about it follows a semicolon.
+            text = str(end["why"]).partition(";")[0]
+            return text if text.startswith("process ") else f"process {index}: {text}"
+    return ""
 
 
 def _forward(log: Sequence[Record]) -> Iterator[Record]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from flan_jax.aot import slices
 from flan_jax.core import errors, events, files
-from flan_jax.launching import endings, supervise
+from flan_jax.launching import attempts, endings, supervise
 from flan_jax.launching.attempts import BEGUN, END, HANG, START, Record
 from flan_jax.launching.goodput import phases_open, step_intervals
 
@@ -249,22 +249,23 @@ def _health(
     if latest is None:
         return WAITING, "its processes are starting"
     codes = {index: process.exit for index, process in processes.items()}
+    told = attempts.why(sessions)
     if all(code is not None for code in codes.values()):
         code = max(codes.values(), key=lambda code: (code != errors.EXIT_PREEMPTED, code))
-        what = errors.EXIT_CODES.get(code, f"exit code {code}")
         if code == errors.EXIT_OK:
             return FINISHED, ""
-        again = "; start the same command again to go on"
-        if code == errors.EXIT_PREEMPTED:
-            return STOPPED, f"asked to stop, and saved{again}"
-        return FAILED, what if code == errors.EXIT_USAGE else f"{what}{again}"
+        if code == errors.EXIT_USAGE:  # another start would end the same
+            return FAILED, told or errors.EXIT_CODES[code]
+        health = STOPPED if code == errors.EXIT_PREEMPTED else FAILED
+        what = told or errors.EXIT_CODES.get(code, f"exit code {code}").partition(":")[0]
+        return health, f"{what}; start the same command again to go on"
     for index, session in sessions.items():
         hang = next((record for record in session if record["event"] == HANG), None)
         if hang is not None:
             return FAILED, f"process {index} hung: {hang.get('doing', '')}"
     failed = [i for i, code in codes.items() if code not in (None, 0, errors.EXIT_PREEMPTED)]
     if failed:
-        return FAILED, f"process {failed[0]}: {processes[failed[0]].doing}"
+        return FAILED, told or f"process {failed[0]}: {processes[failed[0]].doing}"
     gone = [i for i, session in sessions.items() if codes[i] is None and _is_gone(session)]
     if gone:
         return FAILED, f"process {', '.join(map(str, gone))} died without a word (killed?)"

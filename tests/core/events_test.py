@@ -54,18 +54,20 @@ def test_what_came_before_the_file_was_known_is_kept_in_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
+    ("error", "code", "why"),
     [
-        (ValueError("x"), 1),
-        (errors.UsageError("x"), 2),
-        (errors.PreemptedError("x"), 75),
-        (KeyboardInterrupt(), 130),
+        (ValueError("a\nb"), 1, "a"),
+        (MemoryError(), 1, "MemoryError"),
+        (errors.UsageError("x" * 1000), 2, "x" * 400),
+        (errors.PreemptedError("asked"), 75, "asked"),
+        (KeyboardInterrupt(), 130, "KeyboardInterrupt"),
     ],
 )
-def test_the_last_line_tells_how_the_job_ended(tmp_path, error, code):
+def test_the_last_line_tells_how_the_job_ended(tmp_path, error, code, why):
     with pytest.raises(type(error)), events.logged(tmp_path, 0):
         raise error
-    assert events.read(tmp_path)[0][-1]["exit"] == code
+    last = events.read(tmp_path)[0][-1]
+    assert (last["event"], last["exit"], last["why"]) == ("job_end_time", code, why)
 
 
 def test_what_it_is_doing(tmp_path):

@@ -45,6 +45,18 @@ def test_how_it_ended(logs, ending, is_well):
     assert (found[0].ending, found[0].is_well) == (ending, is_well)
 
 
+def test_who_ends_first_knows_why():
+    lost = "process 1 of 3 (b) ended without a word; see its log"
+    first = Log().start(0).add(5, "job_end_time", exit=75, why="asked to stop; saved")
+    third = Log(2).start(0).add(6, "job_end_time", exit=1, why=lost)
+    fourth = Log(3).start(0).add(7, "job_end_time", exit=1, why="process 2 of 3 (c) ended")
+    logs = by_process(first, Log(1).start(0), third, fourth)
+    assert attempts.why(logs) == "process 1 of 3 (b) ended without a word"
+    assert attempts.attempts(logs)[0].ending == "process 1 of 3 (b) ended without a word"
+    assert attempts.why(by_process(first)) == "process 0: asked to stop"
+    assert attempts.why(by_process(Log().start(0).end(1, 1))) == ""
+
+
 def test_the_supervisor_knows_better_why():
     log = Log().start(0).start(100).start(200)
     notes = [

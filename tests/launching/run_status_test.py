@@ -107,7 +107,7 @@ def test_no_mfu_where_the_peak_is_unknown(tmp_path, kind):
     ("codes", "health", "why"),
     [
         ((0, 0), "finished", ""),
-        ((75, 75), "stopped", "asked to stop, and saved; start the same command again"),
+        ((75, 75), "stopped", "preempted and saved; start the same command again"),
         ((1, 75), "failed", "failed; start the same command again"),
         ((2, 2), "failed", "wrong usage or configuration"),
         ((None, 1), "failed", "process 1: ended: failed"),
