@@ -8,7 +8,9 @@ number of times; a request that fails again and again is given up.
 """
 
 import argparse
+import contextlib
 import time
+from collections.abc import Iterator
 
 from flan_jax.core import errors
 from flan_jax.core.progress import say
@@ -34,11 +36,12 @@ def keep_alive(job: Job, args: argparse.Namespace) -> None:
     failures = 0
     while True:
         try:
-            start(job, args)
+            with _taken_away_told(job, args):
+                start(job, args)
             failures, args = 0, tpu_steps.pinned(job, args)
             _watch(job, args)
         except TakenError as error:
-            say(f"launch: {error}; requesting them again")
+            say(f"launch: {error}; starting again")
         except RequestError as error:
             failures += 1
             if failures >= MAX_FAILURES:
@@ -97,6 +100,20 @@ def ask(job: Job, place: Place) -> list[Worker]:
     return found
 
 
+@contextlib.contextmanager
+def _taken_away_told(job: Job, args: argparse.Namespace) -> Iterator[None]:
+    """Tells a step that failed as the TPUs were taken away meanwhile from one that failed."""
+    try:
+        yield
+    except (errors.UsageError, errors.DoesNotFitError, TakenError, RequestError):
+        raise
+    except errors.FlanError as error:
+        found = request_of(job, tpu_steps.place_of(args))
+        if gcloud.is_preempted(error) or found.state in gcloud.GONE:
+            raise TakenError("the TPUs were taken away") from error
+        raise
+
+
 def _watch(job: Job, args: argparse.Namespace) -> None:
     """Returns when the training is done.
 
@@ -107,36 +124,33 @@ def _watch(job: Job, args: argparse.Namespace) -> None:
         FlanError: it failed, or cannot be reached.
     """
     place = tpu_steps.place_of(args)
-    silent, stopped, told = 0, 0, ""
+    silent, ended, told = 0, 0, ""
     while True:
         _SLEEP(PERIOD_S)
-        found = request_of(job, place)
-        if found.state in (gcloud.ABSENT, gcloud.DELETING):
-            raise errors.FlanError(f"{job.name} was deleted by somebody; it is not requested again")
-        if found.state in gcloud.GONE:
-            raise TakenError(str(found))
-        if found.state != gcloud.ACTIVE:
-            raise RequestError(str(found))
         try:
-            workers = ask(job, place)
+            workers = _look(job, place)
+        except (TakenError, RequestError):
+            raise
         except errors.FlanError as error:
-            if gcloud.is_preempted(error):
-                raise TakenError("the TPUs were taken away") from None
             silent += 1
             if silent >= _MAX_SILENT:
                 raise errors.FlanError(f"{error}; tried {silent} times") from None
             say(f"launch: {error}")
             continue
+        if workers is None:
+            raise errors.FlanError(f"{job.name} was deleted by somebody; it is not requested again")
         silent = 0
-        tpu_steps.check_alive(workers)
         states = {worker.state for worker in workers}
         if states == {"done"}:
             return
         if "not started" in states:
             raise TakenError("a worker's machine was restarted")
         # A machine that is taken away is stopped too, and known to be gone only a little later.
-        stopped = stopped + 1 if all(state.startswith("stopped") for state in states) else 0
-        if stopped > 1:
+        is_stopped = all(state.startswith("stopped") for state in states)
+        has_failed = any(worker.exit_code is not None for worker in workers)
+        ended = ended + 1 if is_stopped or has_failed else 0
+        if ended > 1:
+            tpu_steps.check_alive(workers)
             raise errors.PreemptedError(
                 f"stopped by hand, and saved; the TPUs of {job.name} stay until --do delete"
             )
@@ -144,3 +158,20 @@ def _watch(job: Job, args: argparse.Namespace) -> None:
         if shown != told:
             say(f"launch: {len(workers)} worker(s): {shown}")
             told = shown
+
+
+def _look(job: Job, place: Place) -> list[Worker] | None:
+    """Returns what the workers say; None if there is no such request. Raises as `_watch`."""
+    found = request_of(job, place)
+    if found.state in (gcloud.ABSENT, gcloud.DELETING):
+        return None
+    if found.state in gcloud.GONE:
+        raise TakenError(str(found))
+    if found.state != gcloud.ACTIVE:
+        raise RequestError(str(found))
+    try:
+        return ask(job, place)
+    except errors.FlanError as error:
+        if gcloud.is_preempted(error):
+            raise TakenError("the TPUs were taken away") from None
+        raise

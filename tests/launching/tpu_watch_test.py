@@ -69,7 +69,7 @@ def test_taken_away_is_requested_again(gone, gcloud, capfd):
     gcloud.workers(*DONE)
     keep_alive()
     assert requests(gcloud) == ["create", "delete", "create", "delete"]
-    assert f"({gone}); requesting them again" in capfd.readouterr().err
+    assert f"({gone}); starting again" in capfd.readouterr().err
 
 
 def test_taken_away_while_waiting_is_requested_again_at_once(gcloud, waits):
@@ -108,13 +108,41 @@ def test_a_machine_that_was_restarted_is_started_again(gcloud):
     assert requests(gcloud) == ["delete"]
 
 
-def test_a_training_that_fails_keeps_its_tpus(gcloud):
+def test_a_training_that_fails_keeps_its_tpus(gcloud, waits):
     gcloud.states("ACTIVE")
     gcloud.workers(*RUNNING, times=1)
     gcloud.workers("running", "failed, exit code 1")
     with pytest.raises(errors.FlanError, match="xl, worker 1: failed, exit code 1; its log"):
         keep_alive()
+    assert len(waits) == 2  # at the first look its machine may have been taken away
     assert requests(gcloud) == []
+
+
+def test_taken_away_while_installing_is_requested_again(gcloud):
+    # Looked for, there; after the failure; looked for, there, at a look.
+    gcloud.states("ABSENT", "ACTIVE", "SUSPENDED", "SUSPENDED", "ACTIVE")
+    gcloud.answer("worker.sh install", err="flan-jax: error: worker 1: no\n", code=1, times=1)
+    gcloud.workers(*DONE)
+    keep_alive()
+    assert requests(gcloud) == ["create", "delete", "create", "delete"]
+
+
+def test_what_fails_while_the_tpus_are_there_is_not_tried_again(gcloud):
+    gcloud.states("ABSENT", "ACTIVE")
+    gcloud.answer("worker.sh install", err="flan-jax: error: worker 1: no\n", code=1)
+    with pytest.raises(errors.FlanError, match="worker 1: no$"):
+        keep_alive()
+    assert requests(gcloud) == ["create"]
+
+
+def test_a_network_that_is_away_for_a_while_ends_nothing(gcloud, waits):
+    gcloud.states("ACTIVE", "ACTIVE")
+    gcloud.workers(*RUNNING, times=1)
+    gcloud.answer("status", err="ERROR: (gcloud) no network\n", code=1, times=3)
+    gcloud.workers(*DONE)
+    keep_alive()
+    assert len(waits) == 4
+    assert requests(gcloud) == ["delete"]
 
 
 def test_stopped_by_hand_ends_it(gcloud, waits):
