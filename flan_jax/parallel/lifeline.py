@@ -34,7 +34,6 @@ TIMEOUT_VARIABLE = "FLAN_JAX_SILENCE_TIMEOUT_S"
 _BEAT_S = 1.0
 _AWAY_BEATS = 5  # a pause of the watch this long was this process's own
 _GRACE_S = 5.0  # for this process to fail too, after another did
-_GONE_GRACE_S = 1.0  # where that one did not wait for this one, as jax does
 _STOP_GRACE_S = 30.0  # to stop too, once this process's checkpoint is written
 _WORD_S = 5.0
 _PART_S = 2.0
@@ -177,7 +176,7 @@ class Lifeline:
 
     def _departure(self, peer: _Peer, now: float) -> tuple[str, int] | None:
         """Returns the same of a peer that said goodbye with a failure, or asked to stop."""
-        grace_s = _GRACE_S if peer.is_open else _GONE_GRACE_S
+        grace_s = _GRACE_S if peer.is_open else 0.0  # it did not wait for this one, as jax does
         if peer.exit_code == errors.EXIT_PREEMPTED:
             grace_s = _STOP_GRACE_S
             if self._is_saving():

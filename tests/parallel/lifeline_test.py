@@ -154,8 +154,7 @@ def test_after_a_failure_of_one_the_others_get_some_time(monkeypatch, code, want
 
 
 @pytest.mark.parametrize("is_done", [False, True])
-def test_who_did_not_wait_for_the_others_is_soon_told(monkeypatch, is_done):
-    monkeypatch.setattr(lifeline, "_GONE_GRACE_S", 0.1)
+def test_who_did_not_wait_for_the_others_is_told_at_once(is_done):
     with job(2, silence_timeout_s=1.0, without=[1]) as processes:
         if is_done:  # and waits, as jax does
             processes.lifelines[0].goodbye(errors.EXIT_OK)
