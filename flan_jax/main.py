@@ -39,11 +39,11 @@ COMMANDS = {
     "serve": ("serve", "a playground in the browser, and OpenAI's completions"),
     "convert": ("convert", "turn checkpoints of T5X, ours and Hugging Face into each other"),
     "sweep": ("sweep", "run a grid of finetunings and evaluations"),
-    "launch": ("launch", "start a training on TPUs, in a cluster or here, until it is done"),
-    "doctor": ("doctor", "examine this environment: what is wrong, and the remedy"),
     "report": ("report", "draw curves and tables of a sweep"),
+    "launch": ("launch", "start a training on TPUs, in a cluster or here, until it is done"),
     "status": ("status", "tell how a training is getting on"),
     "goodput": ("goodput", "account for the time of a training, with a picture"),
+    "doctor": ("doctor", "examine this environment: what is wrong, and the remedy"),
 }
 
 

@@ -301,7 +301,8 @@ class _Run:
         self._evaluate_what_was_left_out()
         if self.step < last:
             self._steps()
-        self.checkpoints.wait()
+        with events.phase("checkpoint_save"):
+            self.checkpoints.wait()
         path = self.checkpoints.path(self.checkpoints.steps()[-1])
         say(
             f"train: done, {self.step - first_step} steps in {time.monotonic() - start:.1f} s "

@@ -85,7 +85,7 @@ def test_the_event_log_has_phases_steps_and_how_each_start_ended(tmp_path):
         *starting, "step_start_time1", "step_start_time2", "checkpoint_save", "step_start_time3",
         "job_end_time130",
         *starting, "step_start_time3", "step_start_time4", "eval", "checkpoint_save",
-        "job_end_time0",
+        "checkpoint_save", "job_end_time0",  # begun, and waited for
     ]  # fmt: skip
     begun = [record for record in found if record["event"] == "training_start"]
     assert [record["first_step"] for record in begun] == [0, 2]
