@@ -35,6 +35,7 @@ from flan_jax.core import errors
 from flan_jax.core.progress import say
 from flan_jax.core.tree import PyTree, flatten
 from flan_jax.parallel import hosts
+from flan_jax.training.save_manager import SaveManager
 from flan_jax.training.state import TrainState
 from flan_jax.training.storage_errors import in_one_line, quiet_orbax
 
@@ -91,7 +92,7 @@ class Checkpoints:
                     keep_checkpoints_without_metrics=False,
                 )
             )
-        self._manager = _Manager(
+        self._manager = SaveManager(
             self._dir,
             options=ocp.CheckpointManagerOptions(
                 step_prefix=PREFIX,
@@ -107,6 +108,9 @@ class Checkpoints:
     def __exit__(self, error: type[BaseException] | None, *_) -> None:
         if error is None or not hosts.is_shared():
             self.close()
+            return
+
+        if self._manager.failure is not None:
             return
 
         def close() -> None:
@@ -153,6 +157,7 @@ class Checkpoints:
         if value is not None and not math.isfinite(value):
             value = None
         with self._saving():
+            self._manager.finish()
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -244,7 +249,7 @@ class Checkpoints:
             FlanError: a save failed; the checkpoints before it are as they were.
         """
         with self._saving():
-            self._manager.wait_until_finished()
+            self._manager.finish()
 
     def close(self) -> None:
         """Waits, then lets go of the folder."""
@@ -289,19 +294,6 @@ class Checkpoints:
                 (self._dir / f"{PREFIX}_{step}").rename(self._dir / name)
                 say(f"the damaged {PREFIX}_{step} is now {self._dir / name}")
         self._manager.reload()
-
-
-class _Manager(ocp.CheckpointManager):
-    """Orbax's manager, which does not ask by itself whether processes were told to stop.
-
-    They count their questions to agree on a place (`parallel.preemption`), and the manager would
-    ask with the step for a count.
-    """
-
-    def reached_preemption(self, step: int) -> bool:
-        """Returns False: who saves has asked."""
-        del step
-        return False
 
 
 def restore_params(path: str | os.PathLike, *layouts: PyTree, cast_from: str = "") -> PyTree:
