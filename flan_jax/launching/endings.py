@@ -20,8 +20,8 @@ DONE, PREEMPTED, CRASHED, USAGE = "done", "preempted", "crashed", "usage"
 _ERROR, _STOPPED = "flan-jax: error: ", "flan-jax: stopped: "
 # How the C++ below jax begins the line with which it aborts a process; a stack trace follows.
 _FATAL = re.compile(r"F\d{4} [\d:.]+ +\d+ [\w./]+:\d+\] ")
-# A line of a process that begins so is about that process.
-_ABOUT = re.compile(r"process (\d+)\b")
+# A line of a process that begins so is about that process; see parallel/lifeline.py.
+_ABOUT = re.compile(r"(?:the other processes gave this one up: )?process (\d+)\b")
 # What a user would do next, which is done for them.
 _AGAIN = re.compile(r"(;|, and|, then) start the same command again\b.*$")
 _MAX_WORDS = 20

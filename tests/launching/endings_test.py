@@ -16,6 +16,7 @@ def end(index, code, *lines, time_s=0.0, killed=False):
 
 
 LOST_1 = "flan-jax: error: process 1 ended without a word, and start the same command again"
+GIVEN_UP = "the other processes gave this one up"
 LOST_0 = "flan-jax: error: process 0 ended without a word"
 FULL = "flan-jax: error: a checkpoint in /m could not be written (No space left on device)"
 SAVED = "flan-jax: stopped: asked to stop at step 7 of 9; saved /m/7; start the same command again"
@@ -56,6 +57,15 @@ SAVED = "flan-jax: stopped: asked to stop at step 7 of 9; saved /m/7; start the 
             [end(0, 1, LOST_1, time_s=1.0), end(1, 1, FULL, time_s=2.0)],
             "crashed",
             "process 1: a checkpoint in /m could not be written (No space left on device)",
+        ),
+        # One may be given up with the process that failed, before that one has ended.
+        (
+            [
+                end(0, 1, FULL, time_s=2.0),
+                end(1, 1, f"flan-jax: error: {GIVEN_UP}: process 0 of 2 ended", time_s=1.0),
+            ],
+            "crashed",
+            "process 0: a checkpoint in /m could not be written (No space left on device)",
         ),
         # A thread that watches the others speaks beside the one that works.
         (
