@@ -59,6 +59,13 @@ def test_the_page_shows_the_result_that_is_kept(load, name):
     assert load("__main__").block(name, result) in page
 
 
+def test_the_page_on_survival_shows_what_was_counted(load):
+    result = json.loads((RESULTS / "chaos.json").read_text(encoding="utf-8"))
+    assert not result["quick"]
+    page = (ROOT / "docs" / "survival.md").read_text(encoding="utf-8")
+    assert load("__main__").block("chaos", result) in page
+
+
 def test_the_readme_quotes_what_was_measured():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\|.*\| ([\d., ]+) \| `benchmarks/(\w+)\.py` \|$", readme, re.MULTILINE)
