@@ -74,7 +74,7 @@ def judge(ends: Sequence[End]) -> Verdict:
     """Returns what the ends of all processes of a job here mean."""
     if all(end.code == 0 for end in ends):
         return Verdict(DONE, "")
-    first = min(ends, key=lambda end: (_rank(end), end.time_s))
+    first = min(ends, key=lambda end: (_rank(end), not _own(end), end.time_s))
     if any(end.code in _HOPELESS for end in ends):
         kind = USAGE
     elif first.code in _ASKED and not first.killed:

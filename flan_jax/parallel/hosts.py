@@ -210,8 +210,13 @@ def all_or_none() -> Iterator[None]:
         yield
     except Exception as caught:  # noqa: BLE001 - raised again below
         error = caught
-    failed = where(error is not None)
+    code = 0 if error is None else getattr(error, "exit_code", errors.EXIT_FAILED)
+    codes = multihost_utils.process_allgather(np.asarray(code)).tolist()
     if error is not None:
         raise error
-    if failed:
-        raise errors.FlanError(f"process {failed[0]} of this job failed; its own message says why")
+    if any(codes):
+        index = next(i for i, other in enumerate(codes) if other)
+        # With its exit code, as another start mends some errors and not others.
+        kinds = {kind.exit_code: kind for kind in (errors.UsageError, errors.DoesNotFitError)}
+        kind = kinds.get(codes[index], errors.FlanError)
+        raise kind(f"process {index} of this job failed; its own message says why")

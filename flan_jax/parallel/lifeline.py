@@ -185,9 +185,11 @@ class Lifeline:
             return None
         if peer.exit_code == errors.EXIT_PREEMPTED:
             return f"{peer.name} was asked to stop; {_AGAIN}", peer.exit_code
+        # What another start would not mend is the same for all.
+        is_hopeless = peer.exit_code in (errors.EXIT_USAGE, errors.EXIT_DOES_NOT_FIT)
         return (
             f"{peer.name} ended with exit code {peer.exit_code}; its own message says why"
-        ), errors.EXIT_FAILED
+        ), peer.exit_code if is_hopeless else errors.EXIT_FAILED
 
     def _stop(self, text: str, exit_code: int, because_of: _Peer) -> None:
         """Ends this process, the others told before; one that has failed already just goes."""

@@ -52,6 +52,15 @@ SAVED = "flan-jax: stopped: asked to stop at step 7 of 9; saved /m/7; start the 
             "crashed",
             "process 0 was ended by SIGKILL (out of memory?)",
         ),
+        # One is misconfigured, and the others end with its exit code.
+        (
+            [
+                end(0, 2, "flan-jax: error: process 1 of this job failed; its own message says so"),
+                end(1, 2, "flan-jax: error: unknown mixture 'flam'", time_s=1.0),
+            ],
+            "usage",
+            "process 1: unknown mixture 'flam'",
+        ),
         # What a process says of itself wins over what is said of it, whoever ended first.
         (
             [end(0, 1, LOST_1, time_s=1.0), end(1, 1, FULL, time_s=2.0)],

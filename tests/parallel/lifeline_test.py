@@ -136,7 +136,9 @@ def test_who_is_done_is_not_lost(left):
     ("code", "want"),
     [
         (errors.EXIT_USAGE, ("process 1 of 3 (h1) ended with exit code 2; its own message says why",
-                             errors.EXIT_FAILED)),
+                             errors.EXIT_USAGE)),
+        (errors.EXIT_FAILED, ("process 1 of 3 (h1) ended with exit code 1; its own message says "
+                              "why", errors.EXIT_FAILED)),
         (errors.EXIT_PREEMPTED, ("process 1 of 3 (h1) was asked to stop; start the same command "
                                  "again to go on from the last checkpoint", errors.EXIT_PREEMPTED)),
     ],
