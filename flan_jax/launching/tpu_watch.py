@@ -26,6 +26,10 @@ _WAIT_S, _LONGEST_WAIT_S = 60.0, 3600.0  # before a failed request is made again
 _SLEEP = time.sleep  # tests do not wait
 
 
+class _DeletedError(errors.FlanError):
+    """The TPUs are no more, and it was not this program that deleted them."""
+
+
 def keep_alive(job: Job, args: argparse.Namespace) -> None:
     """Starts a job and sees that it goes on until it is done; then deletes its TPUs.
 
@@ -39,7 +43,8 @@ def keep_alive(job: Job, args: argparse.Namespace) -> None:
             with _taken_away_told(job, args):
                 start(job, args)
             failures, args = 0, tpu_steps.pinned(job, args)
-            _watch(job, args)
+            with _stay_told(job):
+                _watch(job, args)
         except TakenError as error:
             say(f"launch: {error}; starting again")
         except RequestError as error:
@@ -114,6 +119,18 @@ def _taken_away_told(job: Job, args: argparse.Namespace) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def _stay_told(job: Job) -> Iterator[None]:
+    """Adds to an error that ends the watch that the TPUs are still there."""
+    try:
+        yield
+    except (TakenError, RequestError, _DeletedError):
+        raise
+    except errors.FlanError as error:
+        told = f"{error}; the TPUs of {job.name} stay, and cost, until --do delete"
+        raise type(error)(told) from None
+
+
 def _watch(job: Job, args: argparse.Namespace) -> None:
     """Returns when the training is done.
 
@@ -138,7 +155,7 @@ def _watch(job: Job, args: argparse.Namespace) -> None:
             say(f"launch: {error}")
             continue
         if workers is None:
-            raise errors.FlanError(f"{job.name} was deleted by somebody; it is not requested again")
+            raise _DeletedError(f"{job.name} was deleted by somebody; it is not requested again")
         silent = 0
         states = {worker.state for worker in workers}
         if states == {"done"}:

@@ -116,13 +116,16 @@ start() {
   done
   sudo systemctl stop "$unit" 2>/dev/null || true
   sudo systemctl reset-failed "$unit" 2>/dev/null || true
-  # KillMode: SIGTERM for the supervisor alone, which passes it on.
+  # - KillMode: SIGTERM for the supervisor alone, which passes it on.
+  # - OOMPolicy: a process that is killed for its memory is the supervisor's to start again; systemd
+  #   would stop them all, as if somebody had asked for it.
+  # - $$: systemd puts variables in for a single one.
   sudo systemd-run --quiet --unit="$unit" --uid="$(id --user)" --gid="$(id --group)" \
     --working-directory="$HOME" --setenv="HOME=$HOME" "${settings[@]}" \
     --property=KillMode=mixed --property=TimeoutStopSec="$STOP_S" \
-    --property=RemainAfterExit=yes --property=LimitMEMLOCK=infinity \
+    --property=RemainAfterExit=yes --property=LimitMEMLOCK=infinity --property=OOMPolicy=continue \
     -- "$ROOT/venv/bin/python" -m flan_jax.launching.supervise --model_dir="$model_dir" \
-    --process_id=$((slice * NUM_WORKERS + WORKER)) "$@" ||
+    --process_id=$((slice * NUM_WORKERS + WORKER)) "${@//\$/\$\$}" ||
     fail "systemd does not start $unit"
   sleep "$BEGIN_S"
   status "$name"
@@ -133,6 +136,8 @@ start() {
 status() {
   local unit="flan-jax-$1" code
   code=$(property "$unit" ExecMainStatus)
+  # 2 and 3: it was ended by a signal, of that number.
+  [[ $(property "$unit" ExecMainCode) != [23] ]] || code=$((128 + code))
   case $(property "$unit" LoadState)/$(property "$unit" ActiveState)/$(property "$unit" SubState) in
     not-found/*) STATE="not started" ;;
     */failed/*) [[ $code == 75 ]] && STATE="stopped, it saved" || STATE="failed, exit code $code" ;;

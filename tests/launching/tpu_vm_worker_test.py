@@ -33,7 +33,7 @@ esac
 _SUDO = 'case $1 in systemctl | systemd-run | journalctl) exec "$@" ;; esac\n'
 _PROPERTIES = """case $* in
   *LoadState*) echo {load} ;; *ActiveState*) echo {active} ;;
-  *SubState*) echo {sub} ;; *ExecMainStatus*) echo {code} ;;
+  *SubState*) echo {sub} ;; *ExecMainStatus*) echo {code} ;; *ExecMainCode*) echo {how} ;;
 esac
 """
 
@@ -60,9 +60,9 @@ class Fakes:
         """Makes a program do more than note its call."""
         (self._folder / f"{name}.sh").write_text(text)
 
-    def unit(self, load="loaded", active="active", sub="running", code=0) -> None:
+    def unit(self, load="loaded", active="active", sub="running", code=0, how=1) -> None:
         """Makes systemd say this of the job's unit."""
-        text = _PROPERTIES.format(load=load, active=active, sub=sub, code=code)
+        text = _PROPERTIES.format(load=load, active=active, sub=sub, code=code, how=how)
         self.does("systemctl", text)
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
@@ -181,11 +181,12 @@ def test_starting(fakes):
     assert "<--unit=flan-jax-xl>" in before
     assert "<--setenv=A=b c> <--setenv=D=>" in before
     assert "<--property=KillMode=mixed>" in before
+    assert "<--property=OOMPolicy=continue>" in before
     # The third worker of the fourth slice of four workers each.
     assert after == (
         f"<{fakes.home}/.flan_jax/venv/bin/python> <-m> <flan_jax.launching.supervise> "
         "<--model_dir=/gcs/r/xl> <--process_id=14> <--> <--recipe=mini> <--gin.A='b c'> "
-        '<--gin.D={"e": $f}>'
+        '<--gin.D={"e": $$f}>'  # one for systemd
     )
     assert fakes.calls("systemctl")[:2] == ["<stop> <flan-jax-xl>", "<reset-failed> <flan-jax-xl>"]
 
@@ -218,6 +219,7 @@ def test_a_training_that_ends_at_once_is_a_failure(fakes):
         ({"sub": "exited"}, "done"),
         ({"active": "failed", "sub": "failed", "code": 1}, "failed, exit code 1"),
         ({"active": "failed", "sub": "failed", "code": 75}, "stopped, it saved"),
+        ({"active": "failed", "sub": "failed", "code": 2, "how": 2}, "failed, exit code 130"),
         ({"active": "deactivating", "sub": "stop-sigterm"}, "stopping"),
         ({"load": "not-found", "active": "inactive", "sub": "dead"}, "not started"),
     ],
