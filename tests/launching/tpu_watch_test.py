@@ -112,7 +112,9 @@ def test_a_training_that_fails_keeps_its_tpus(gcloud, waits):
     gcloud.states("ACTIVE")
     gcloud.workers(*RUNNING, times=1)
     gcloud.workers("running", "failed, exit code 1")
-    with pytest.raises(errors.FlanError, match="xl, worker 1: failed, exit code 1; its log .*TPUs of xl stay"):
+    with pytest.raises(
+        errors.FlanError, match="xl, worker 1: failed, exit code 1; its log .*TPUs of xl stay"
+    ):
         keep_alive()
     assert len(waits) == 2  # at the first look its machine may have been taken away
     assert requests(gcloud) == []
@@ -158,7 +160,9 @@ def test_stopped_by_hand_ends_it(gcloud, waits):
 def test_deleted_by_hand_ends_it(gcloud):
     gcloud.states("ABSENT", "ACTIVE", "ABSENT")
     gcloud.workers(*RUNNING)
-    with pytest.raises(errors.FlanError, match="xl was deleted by somebody; it is not requested again$"):
+    with pytest.raises(
+        errors.FlanError, match="xl was deleted by somebody; it is not requested again$"
+    ):
         keep_alive()
     assert requests(gcloud) == ["create"]
 
