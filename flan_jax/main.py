@@ -202,20 +202,13 @@ def _main(argv: Sequence[str] | None) -> int:
             with _device_errors_told():
                 run(sys.argv[1:] if argv is None else argv)
         return errors.EXIT_OK
-    except (errors.FlanError, errors.PreemptedError) as error:
-        kind = "stopped" if isinstance(error, errors.PreemptedError) else "error"
-        print(f"flan-jax: {kind}: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("flan-jax: interrupted; what was finished is kept", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # the reader of our output (head, less) went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return errors.EXIT_OK
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        print(f"flan-jax: error: {error.strerror or error}{where}", file=sys.stderr)
-        return errors.EXIT_FAILED
+    except (errors.FlanError, errors.PreemptedError, KeyboardInterrupt, OSError) as error:
+        line, code = errors.ending(error)
+        print(line, file=sys.stderr)
+        return code
 
 
 if __name__ == "__main__":

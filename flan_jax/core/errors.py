@@ -17,6 +17,7 @@ EXIT_USAGE = 2
 EXIT_DOES_NOT_FIT = 3
 EXIT_INCOMPLETE = 4
 EXIT_PREEMPTED = 75
+EXIT_INTERRUPTED = 130  # by Ctrl-C, as shells have it
 
 EXIT_CODES = {
     EXIT_OK: "done",
@@ -63,6 +64,25 @@ class PreemptedError(BaseException):
     """
 
     exit_code = EXIT_PREEMPTED
+
+
+def ending(error: BaseException) -> tuple[str, int]:
+    """Returns what to tell of an error that ends a command, in one line, and the exit code.
+
+    Args:
+        error: one of this module's, a `KeyboardInterrupt` or an `OSError`.
+
+    Example:
+        >>> ending(UsageError("no zone; give --zone ZONE"))
+        ('flan-jax: error: no zone; give --zone ZONE', 2)
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return "flan-jax: interrupted; what was finished is kept", EXIT_INTERRUPTED
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return f"flan-jax: error: {error.strerror or error}{where}", EXIT_FAILED
+    kind = "stopped" if isinstance(error, PreemptedError) else "error"
+    return f"flan-jax: {kind}: {error}", error.exit_code
 
 
 def closest(name: str, known: Iterable[str], num: int = 3) -> list[str]:

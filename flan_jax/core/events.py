@@ -48,7 +48,6 @@ _PERIOD_S = 1.0  # between two writes in which nothing but steps happened
 # A bucket uploads a file each time it is closed, so each write there takes long and costs; the
 # writer spends at most one part in so many of its time on writing steps.
 _WRITING_PARTS = 20
-_INTERRUPTED = 130  # the exit code that shells have for Ctrl-C
 _WHY_LENGTH = 400  # letters of why a job ended
 _CLOSE_S = 5.0  # how long the end waits for a disk
 # For people, of what a process is at.
@@ -257,7 +256,9 @@ def logged(folder: str | os.PathLike, process_index: int) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        otherwise = _INTERRUPTED if isinstance(error, KeyboardInterrupt) else errors.EXIT_FAILED
+        otherwise = (
+            errors.EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else errors.EXIT_FAILED
+        )
         code = getattr(error, "exit_code", otherwise)
         why = str(error) or type(error).__name__
         raise

@@ -379,13 +379,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = vars(parser.parse_args(argv))
     try:
         supervise(Supervised(argv=training(options.pop("train")), **options))
-    except (errors.FlanError, errors.PreemptedError) as error:
-        kind = "stopped" if isinstance(error, errors.PreemptedError) else "error"
-        print(f"flan-jax: {kind}: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("flan-jax: interrupted; what was finished is kept", file=sys.stderr)
-        return 130
+    except (errors.FlanError, errors.PreemptedError, KeyboardInterrupt, OSError) as error:
+        line, code = errors.ending(error)
+        print(line, file=sys.stderr)
+        return code
     return errors.EXIT_OK
 
 

@@ -7,6 +7,7 @@ survive this way is what benchmarks/chaos.py shows.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -307,3 +308,12 @@ def test_what_one_attempt_could_not_log_the_next_one_does(job, tmp_path):
     supervise.supervise(job(code))
     lines = (tmp_path / "logs" / "process_0.log").read_text().splitlines()
     assert [line for line in lines if line.startswith("said")] == ["said by 1", "said by 2"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    folder = tmp_path / "file" / "run"
+    assert supervise.main([f"--model_dir={folder}", "--", "--recipe=mini"]) == errors.EXIT_FAILED
+    assert re.fullmatch(
+        rf"flan-jax: error: Not a directory: {folder}\S*\n", capsys.readouterr().err
+    )
