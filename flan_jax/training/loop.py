@@ -319,7 +319,7 @@ class _Run:
         self.times.restart()
         with Progress("train", total=last, unit="step", initial=self.step) as progress:
             while self.step < last:
-                with self.clock.waiting(), self.times.getting_data():
+                with self.clock.waiting(), self.times.at(events.GETTING_DATA):
                     batch = self._batch(next(self.iterator))
                 if self.step == first:
                     self._first_batch(train_step, batch)
@@ -391,7 +391,7 @@ class _Run:
 
     def _absorb(self, step: int, fetchable: Metrics, progress: Progress) -> None:
         """Fetches a step's metrics, checks them, and logs at the end of a period."""
-        with self.times.waiting():
+        with self.times.at(events.WAITING):
             fetched = jax.device_get(fetchable)
         watchdog.beat()
         self._check(step, fetched)

@@ -22,26 +22,19 @@ class StepTimes:
     def restart(self) -> None:
         """Begins anew, after something that belongs to no step."""
         self._since = time.monotonic()
-        self._data_s = self._wait_s = 0.0
+        self._seconds = {events.GETTING_DATA: 0.0, events.WAITING: 0.0}
 
     @contextlib.contextmanager
-    def getting_data(self) -> Iterator[None]:
-        """Counts the time inside as spent on the next batch."""
+    def at(self, part: str) -> Iterator[None]:
+        """Counts the time inside as spent on `events.GETTING_DATA` or `events.WAITING`."""
         start = time.monotonic()
-        with events.part(events.GETTING_DATA):
+        with events.part(part):
             yield
-        self._data_s += time.monotonic() - start
-
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Counts the time inside as spent on waiting for the device."""
-        start = time.monotonic()
-        with events.part(events.WAITING):
-            yield
-        self._wait_s += time.monotonic() - start
+        self._seconds[part] += time.monotonic() - start
 
     def begin(self, step: int) -> None:
         """Says that a step begins, now that its batch is there."""
-        rest_s = time.monotonic() - self._since - self._data_s - self._wait_s
-        events.step(step, data_s=self._data_s, wait_s=self._wait_s, dispatch_s=max(rest_s, 0.0))
+        data_s, wait_s = self._seconds[events.GETTING_DATA], self._seconds[events.WAITING]
+        rest_s = time.monotonic() - self._since - data_s - wait_s
+        events.step(step, data_s=data_s, wait_s=wait_s, dispatch_s=max(rest_s, 0.0))
         self.restart()
